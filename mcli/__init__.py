@@ -1,0 +1,1 @@
+"""Run Click commands in a local daemon, as if they ran here."""

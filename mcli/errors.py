@@ -1,0 +1,124 @@
+"""
+Everything mcli raises on purpose.
+
+    MCLIError                       exit  meaning
+    ├── RequestError                  2   the caller can fix the call
+    │   ├── BadSetting                2   a setting is not what it should be
+    │   ├── UnknownJob                2   no job has that id or prefix
+    │   ├── AmbiguousJob              2   several jobs have that prefix
+    │   └── InvalidTransition         2   the job is past the point where this can be done
+    ├── DaemonError                 125   the daemon cannot be reached or trusted
+    │   ├── DaemonNotRunning        125   nothing listens there
+    │   ├── ProtocolMismatch        125   it speaks another version
+    │   ├── Refused                 125   it answered no, and did not take the job
+    │   └── UnsafeHome              125   the state directory can be written by others
+    ├── StoreError                  125   the database cannot be used
+    │   ├── StoreTooNew             125   written by a newer mcli
+    │   └── StoreUnreadable         125   not a database, or a damaged one
+    ├── JobFailed                   125   ``Job.result()`` of a job that did not succeed
+    └── OutcomeUnknown               75   it may or may not have been accepted; not run here
+
+``code`` crosses the wire, ``exit_code`` leaves the process. A message says what is
+wrong and what would be right, in one line.
+"""
+
+from typing import ClassVar
+
+
+class MCLIError(Exception):
+    """The root of the tree above."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 125
+
+
+class RequestError(MCLIError):
+    """The caller can fix the call."""
+
+    code = "request"
+    exit_code = 2
+
+
+class BadSetting(RequestError):
+    """A setting's value is wrong: the message names it, the value and what would be right."""
+
+    code = "bad_setting"
+
+
+class UnknownJob(RequestError):
+    """No job has that id or prefix."""
+
+    code = "unknown_job"
+
+
+class AmbiguousJob(RequestError):
+    """Several jobs have that prefix."""
+
+    code = "ambiguous_job"
+
+
+class InvalidTransition(RequestError):
+    """The job is in a state from which this cannot be done."""
+
+    code = "invalid_transition"
+
+
+class DaemonError(MCLIError):
+    """The daemon cannot be reached or trusted."""
+
+    code = "daemon"
+
+
+class DaemonNotRunning(DaemonError):
+    """Nothing listens at the daemon's socket: nothing was sent."""
+
+    code = "daemon_not_running"
+
+
+class ProtocolMismatch(DaemonError):
+    """The other end speaks another version of the protocol."""
+
+    code = "protocol_mismatch"
+
+
+class Refused(DaemonError):
+    """The daemon answered, and did not take the job."""
+
+    code = "refused"
+
+
+class UnsafeHome(DaemonError):
+    """The state directory belongs to somebody else, or others may write to it."""
+
+    code = "unsafe_home"
+
+
+class StoreError(MCLIError):
+    """The database cannot be used."""
+
+    code = "store"
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer mcli."""
+
+    code = "store_too_new"
+
+
+class StoreUnreadable(StoreError):
+    """The database is damaged, or is none."""
+
+    code = "store_unreadable"
+
+
+class JobFailed(MCLIError):
+    """The result was asked of a job that has none, because it did not succeed."""
+
+    code = "job_failed"
+
+
+class OutcomeUnknown(MCLIError):
+    """The job may or may not have been accepted; it was not run here."""
+
+    code = "outcome_unknown"
+    exit_code = 75
