@@ -26,6 +26,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -167,11 +168,12 @@ counters = Table(
     Column("jobs", Integer, nullable=False),
 )
 
+# Alembic's own, made here too so that a new database needs no Alembic.
 revisions = Table(
-    # Alembic's own, made here too so that a new database needs no Alembic.
     "alembic_version",
-    metadata,
-    Column("version_num", String(32), nullable=False, primary_key=True),
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 TRIGGERS: Final = (
@@ -188,6 +190,7 @@ TRIGGERS: Final = (
 def create(connection: Connection) -> None:
     """Make everything in an empty database, as revision ``HEAD``, in the caller's transaction."""
     metadata.create_all(connection)
+    revisions.create(connection)
     for trigger in TRIGGERS:
         connection.exec_driver_sql(trigger)
     connection.execute(counters.insert(), [{"state": state, "jobs": 0} for state in State])
