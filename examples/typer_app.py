@@ -78,6 +78,7 @@ def copy_unique(lines: Iterable[bytes], out: BinaryIO, compare: Compare) -> tupl
         if key not in seen:
             seen.add(key)
             out.write(line)
+    out.flush()
     return len(seen), total - len(seen)
 
 
