@@ -120,13 +120,14 @@ def _encodable(value: Any) -> Any:
 
 
 _RANDOM_BITS = 74
+_HEX = frozenset("0123456789abcdef")
 _last = 0
 
 
 def new_id() -> str:
     """A UUID of version 7: the time in milliseconds, then chance. 36 characters, lower case.
 
-    Ids of one process sort in the order in which they were made, also within a
+    Ids that a process makes one after the other sort in that order, also within a
     millisecond and when the clock is set back.
 
     Source:
@@ -139,6 +140,12 @@ def new_id() -> str:
         drawn = _last + 1 + int.from_bytes(os.urandom(4), "big")
     _last = drawn
     return _uuid7(drawn)
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* may be a job's id, and so the name of its directory."""
+    groups = text.split("-")
+    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and _HEX.issuperset("".join(groups))
 
 
 def _uuid7(number: int) -> str:

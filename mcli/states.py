@@ -17,7 +17,8 @@ class State(StrEnum):
     The daemon's clock moves it on to ``queued``; cancelling ends it at once."""
 
     QUEUED = "queued"
-    """Accepted and durable, waiting for room. The dispatcher claims it; cancelling ends it at once."""
+    """Accepted and durable, waiting for room. The dispatcher claims it; cancelling ends it at
+    once."""
 
     RUNNING = "running"
     """An attempt was claimed for a worker, and its process is about to live, lives, or has just
