@@ -76,7 +76,7 @@ def ps(
         else:
             ended = client.jobs(states=_values(FINAL), limit=RECENT_MAX)
             found = [*client.jobs(states=_values(LIVE)), *_recent(ended, now)]
-            found.sort(key=lambda job: (job["created_at"], job["id"]), reverse=True)
+            found.sort(key=lambda job: job["id"], reverse=True)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(listing(found, now)))
 
 

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from mcli.daemon.auth import Guard
 from mcli.daemon.ports import Dispatcher
-from mcli.errors import InvalidTransition, MCLIError, RequestError, UnknownJob
+from mcli.errors import Conflict, InvalidTransition, MCLIError, RequestError, UnknownJob
 from mcli.job import JobInfo
 from mcli.output import Record, Stream, read_records
 from mcli.problem import MEDIA_TYPE, problem
@@ -30,6 +30,7 @@ from mcli.version import __version__
 STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownJob: 404,
     InvalidTransition: 409,
+    Conflict: 409,
     RequestError: 422,
     MCLIError: 503,
 }
