@@ -104,7 +104,8 @@ def listing(jobs: Sequence[Document], now: float) -> list[str]:
         )
         for job in jobs
     ]
-    titles, *lines = table(COLUMNS, rows, terminal_width()) or [""]
+    columns = (COLUMNS[0]._replace(least=length), *COLUMNS[1:])
+    titles, *lines = table(columns, rows, terminal_width()) or [""]
     if len(lines) != len(jobs):  # blocks of lines, not rows
         return [titles, *lines]
     return [titles, *(coloured(line, job["state"]) for line, job in zip(lines, jobs, strict=True))]
