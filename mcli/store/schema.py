@@ -151,7 +151,22 @@ Index(
     sqlite_where=jobs.c.state == SCHEDULED,
     postgresql_where=jobs.c.state == SCHEDULED,
 )
-Index("jobs_by_state", jobs.c.state, jobs.c.id)
+# Two, by an end that a claim does not mention: one index of all states would be taken for
+# claiming too, and every claim would sort the whole queue.
+Index(
+    "jobs_live",
+    jobs.c.state,
+    jobs.c.id,
+    sqlite_where=jobs.c.finished_at.is_(None),
+    postgresql_where=jobs.c.finished_at.is_(None),
+)
+Index(
+    "jobs_ended",
+    jobs.c.state,
+    jobs.c.id,
+    sqlite_where=jobs.c.finished_at.is_not(None),
+    postgresql_where=jobs.c.finished_at.is_not(None),
+)
 
 # Apart from ``jobs``: it holds an environment, which may hold secrets, and can be wiped.
 invocations = Table(

@@ -117,7 +117,20 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'scheduled'"),
         postgresql_where=sa.text("state = 'scheduled'"),
     )
-    op.create_index("jobs_by_state", "jobs", ["state", "id"])
+    op.create_index(
+        "jobs_live",
+        "jobs",
+        ["state", "id"],
+        sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
+    op.create_index(
+        "jobs_ended",
+        "jobs",
+        ["state", "id"],
+        sqlite_where=sa.text("finished_at IS NOT NULL"),
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
     op.create_table(
         "invocations",
         sa.Column(
