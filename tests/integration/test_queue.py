@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import CheckConstraint, Connection
 from sqlalchemy.exc import IntegrityError
 
 from mcli import queue
@@ -33,7 +33,13 @@ def conn(tmp_path: Path) -> Iterator[Connection]:
 
 
 def submit(conn: Connection, job_id: str | None = None, **fields: Any) -> JobInfo:
-    given = {"now": 1.0, "name": "load", "app": "app.py", "command": "db load", "argv": ["app.py"]}
+    given: dict[str, Any] = {
+        "now": 1.0,
+        "name": "load",
+        "app": "app.py",
+        "command": "db load",
+        "argv": ["app.py"],
+    }
     given |= {"cwd": "/", "invocation": b"all of it", "timeout_s": None}
     return queue.submit(conn, job_id=job_id or new_id(), **(given | fields))
 
@@ -44,7 +50,12 @@ def running(conn: Connection) -> JobInfo:
 
 
 def finish(conn: Connection, job: JobInfo, state: State, **fields: Any) -> JobInfo:
-    given = {"now": 5.0, "job_id": job.id, "attempt": job.attempt, "reason": REASONS[state]}
+    given: dict[str, Any] = {
+        "now": 5.0,
+        "job_id": job.id,
+        "attempt": job.attempt,
+        "reason": REASONS[state],
+    }
     return queue.finish(conn, state=state, **(given | fields))
 
 
@@ -399,7 +410,7 @@ def test_schema_and_states_agree() -> None:
     text = " ".join(
         str(constraint.sqltext)
         for constraint in schema.jobs.constraints
-        if isinstance(constraint, schema.CheckConstraint)
+        if isinstance(constraint, CheckConstraint)
     )
     assert all(f"'{state}'" in text for state in State)
 

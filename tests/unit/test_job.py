@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,17 +18,22 @@ KEYS = [
 
 
 def info(**fields: Any) -> JobInfo:
-    known = {"id": new_id(), "name": "load", "state": State.QUEUED, "argv": ["app.py"]}
+    known: dict[str, Any] = {
+        "id": new_id(),
+        "name": "load",
+        "state": State.QUEUED,
+        "argv": ["app.py"],
+    }
     return JobInfo(**(known | {"cwd": "/", "created_at": 0.0, "app": "app.py"} | fields))
 
 
 @pytest.fixture
-def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The clock's nanoseconds, to be set by the test; the order of ids begins anew."""
     now = [1_700_000_000_123_000_000]
     monkeypatch.setattr(job, "_last", 0)
     monkeypatch.setattr("time.time_ns", lambda: now[0])
-    yield now
+    return now
 
 
 def test_id_is_a_uuid_of_version_7(stopped_clock: list[int]) -> None:
