@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -225,6 +226,21 @@ def test_kill_after_taking_keeps_it_taken(store: Store) -> None:
     done = subprocess.run([sys.executable, "-c", script, store.path, job_id])
     assert done.returncode == -signal.SIGKILL
     assert store.read(queue.get, job_id).route == "local"
+
+
+def test_killed_daemon_is_asked_through_its_store(tmp_path: Path) -> None:
+    """It accepted a job and died at once: the store knows that job, and gives away another."""
+    path, job_id = str(tmp_path / "mcli.db"), new_id()
+    script = (
+        "import os, sys; from mcli import queue; from mcli.store.store import Store\n"
+        "Store.open(sys.argv[1]).write(queue.submit, now=1.0, job_id=sys.argv[2], name='n',\n"
+        "    app='a', command=None, argv=[], cwd='/', invocation=b'', timeout_s=None).result()\n"
+        f"os.kill(os.getpid(), {signal.SIGKILL.value})"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path, job_id])
+    assert done.returncode == -signal.SIGKILL
+    ask = partial(settle, path, name="n", argv=[], cwd="/", now=2.0)
+    assert (ask(job_id), ask(new_id())) == ("daemon", "here")
 
 
 def test_arbiter_needs_only_the_standard_library() -> None:

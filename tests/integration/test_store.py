@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from mcli import queue
 from mcli.errors import StoreError, StoreTooNew, StoreUnreadable
@@ -328,6 +328,18 @@ def test_opening_imports_no_alembic(path: str) -> None:
     code += "for _ in 'ab': Store.open(sys.argv[1]).close()\nprint('alembic' in sys.modules)"
     command = [sys.executable, "-c", code, path]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "False\n"
+
+
+def test_damage_found_later_is_an_error_of_ours(store: Store) -> None:
+    """A page that turns out to be damaged while in use is reported as the store's failure."""
+
+    def fail(_: Connection) -> None:
+        raise DatabaseError("SELECT", {}, sqlite3.DatabaseError("malformed"))
+
+    with pytest.raises(StoreError, match="malformed"):
+        store.write(fail).result(WAIT_S)
+    with pytest.raises(StoreError, match="malformed"):
+        store.read(fail)
 
 
 def damage_header(path: str) -> None:
