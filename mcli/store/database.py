@@ -91,8 +91,12 @@ def _engine(
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+        except Exception:
+            connection.close()  # nobody else knows of it yet, and its file may be moved aside
+            raise
 
     @event.listens_for(engine, "begin")
     def begin_explicitly(connection: Connection) -> None:
