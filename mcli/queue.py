@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
-from mcli.job import JobInfo, is_id
+from mcli.ids import is_id
+from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
 from mcli.store.schema import QUEUED, SCHEDULED, counters, invocations, jobs

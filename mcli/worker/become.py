@@ -74,6 +74,7 @@ class Job:
             Revoked: The attempt is not, or no longer, ours to begin; nothing has been run.
         """
         order = receive(self._connection)
+        del self._connection  # closed, and not to be found by ``nothing_left``
         if order is None:
             raise Revoked
         payload, (self._control, *fds) = order

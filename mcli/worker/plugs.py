@@ -12,7 +12,7 @@ import termios
 from collections.abc import Sequence
 
 from mcli.invocation import Stdio, Terminal
-from mcli.output import Stream
+from mcli.stream import Stream
 
 END_OF_INPUT = b"\x04" * 64
 """Typed ahead while the program is replayed, so that whatever it asks is answered by an end."""

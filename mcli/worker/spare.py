@@ -28,7 +28,8 @@ class Spare:
         data = json.dumps(order).encode("ascii")
         message = _LENGTH.pack(len(data)) + data
         sent = socket.send_fds(self._socket, [message], fds)
-        self._socket.sendall(message[sent:])
+        if sent < len(message):  # sending nothing fails once the child has read all and closed
+            self._socket.sendall(message[sent:])
         self._socket.close()
 
     def dismiss(self) -> None:

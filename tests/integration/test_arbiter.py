@@ -14,7 +14,8 @@ import pytest
 
 from mcli import queue
 from mcli.errors import Conflict, InvalidTransition, OutcomeUnknown
-from mcli.job import JobInfo, new_id
+from mcli.ids import new_id
+from mcli.job import JobInfo
 from mcli.states import Reason, State
 from mcli.store.arbiter import close_local, settle
 from mcli.store.store import Store

@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from mcli import queue
 from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
-from mcli.job import JobInfo, new_id
+from mcli.ids import new_id
+from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store import database, schema
 

@@ -18,7 +18,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from mcli import queue
 from mcli.errors import StoreError, StoreTooNew, StoreUnreadable
-from mcli.job import JobInfo, new_id
+from mcli.ids import new_id
+from mcli.job import JobInfo
 from mcli.states import State
 from mcli.store import database
 from mcli.store.store import Store
@@ -29,7 +30,7 @@ WAIT_S = 30.0
 WRITER = """
 import sys
 from mcli import queue
-from mcli.job import new_id
+from mcli.ids import new_id
 from mcli.store.store import Store
 
 store = Store.open(sys.argv[1])

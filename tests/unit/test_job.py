@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mcli import job
-from mcli.job import JobInfo, is_id, new_id, timestamp
+from mcli.ids import is_id, new_id
+from mcli.job import JobInfo, timestamp
 from mcli.states import Reason, State
 
 KEYS = [

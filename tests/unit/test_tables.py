@@ -6,7 +6,8 @@ import pytest
 
 from mcli.cli.jobs import COLUMNS, description, ending, id_length, listing
 from mcli.cli.table import Column, coloured, cut, moment, printable, span, table, text_width
-from mcli.job import JobInfo, new_id
+from mcli.ids import new_id
+from mcli.job import JobInfo
 from mcli.states import State
 
 NOW = 1_700_000_000.0
