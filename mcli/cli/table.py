@@ -91,13 +91,14 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) 
 def _widths(
     columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int
 ) -> list[int] | None:
-    widths = [
-        min(max([text_width(column.title), *(text_width(row[at]) for row in cells)]), max(room, 0))
+    natural = [
+        max([text_width(column.title), *(text_width(row[at]) for row in cells)])
         for at, column in enumerate(columns)
     ]
-    least = [min(column.least, width) for column, width in zip(columns, widths, strict=True)]
-    if sum(column.least for column in columns) > room and sum(widths) > room:
+    least = [min(column.least, width) for column, width in zip(columns, natural, strict=True)]
+    if sum(least) > room:
         return None
+    widths = [min(width, room) for width in natural]
     while sum(widths) > room:
         shrinkable = [at for at in range(len(widths)) if widths[at] > least[at]]
         widths[max(shrinkable, key=widths.__getitem__)] -= 1
