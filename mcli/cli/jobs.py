@@ -38,9 +38,9 @@ COLUMNS: Final = (
     Column("JOB", ID_LENGTH),
     Column("STATE", 9),
     Column("EXIT", 4),
-    Column("CREATED", 8),
-    Column("TOOK", 6),
     Column("NAME", 6),
+    Column("TOOK", 6),
+    Column("CREATED", 8),
     Column("COMMAND", 8),
 )
 
@@ -97,9 +97,9 @@ def listing(jobs: Sequence[Document], now: float) -> list[str]:
             job["id"][:length],
             job["state"],
             ending(job),
-            moment(job["created_at"], now),
-            span(_took(job, now)),
             job["name"],
+            span(_took(job, now)),
+            moment(job["created_at"], now),
             shlex.join(job["argv"]),
         )
         for job in jobs
