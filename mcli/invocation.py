@@ -6,6 +6,7 @@ neither argv nor environment: both may hold secrets. Strings are what Python mad
 bytes (``surrogateescape``); JSON carries lone surrogates as escapes, so any bytes survive.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -118,3 +119,14 @@ class Invocation:
             replay["path"] = tuple(replay["path"])
             fields["replay"] = Replay(**replay)
         return cls(**fields)
+
+
+def interpreter_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an interpreter and its libraries read by themselves as they start."""
+    prefixes = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_")
+    names = ("LANG", "LANGUAGE", "TZ", "HOME")
+    return {
+        key: value
+        for key, value in sorted(env.items())
+        if key.startswith(prefixes) or key in names or key.endswith("_NUM_THREADS")
+    }

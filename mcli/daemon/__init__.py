@@ -1,1 +1,1 @@
-"""The process that owns the store and decides. It never imports a user's code."""
+"""The process that owns the store and decides what runs. It never imports user code."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from mcli import frames
 from mcli.home import Home
-from mcli.invocation import App, Invocation
+from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.version import PROTOCOL
 from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
@@ -69,7 +69,7 @@ class Worker:
         if self._attempts:
             return False
         if self._socket is None:
-            return time.monotonic() - self._alone_since > ALONE_S
+            return self._retiring or time.monotonic() - self._alone_since > ALONE_S
         return self._retiring and not self._outbox
 
     def _turn(self) -> become.Job | None:
@@ -300,17 +300,6 @@ class Worker:
             outcome=outcome.document(),
             size=attempt.log.size,
         )
-
-
-def interpreter_environment(env: dict[str, str]) -> dict[str, str]:
-    """The variables that an interpreter and its libraries read by themselves as they start."""
-    prefixes = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_")
-    names = ("LANG", "LANGUAGE", "TZ", "HOME")
-    return {
-        key: value
-        for key, value in sorted(env.items())
-        if key.startswith(prefixes) or key in names or key.endswith("_NUM_THREADS")
-    }
 
 
 def start(home: Home, key: str, app: App, *, cold: bool) -> Worker:
