@@ -106,7 +106,7 @@ def test_listing_shows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     line = listing([document()], NOW)[1]
     assert "succeeded  0     sum   1m 05s" in line
-    assert line.endswith("sum 'a b'")
+    assert line.endswith("sum.py sum 'a b'")
 
 
 def test_last_columns_are_left_out_first(monkeypatch: pytest.MonkeyPatch) -> None:
