@@ -92,6 +92,8 @@ def _decorate(told: Background, command: Any) -> Any:
         if not replay.is_background(command.callback):
             command.callback = wrap(told, command.callback)
             _add_option(command.params, at_end=True)
+        if not hasattr(command, "submit"):  # Typer's copy of Click has classes of its own
+            command.submit = functools.partial(_submit, command)
         return command
     if not callable(command):
         raise TypeError(f"@mcli.background goes on a command, not on {command!r}")
@@ -99,6 +101,7 @@ def _decorate(told: Background, command: Any) -> Any:
         return command
     wrapper = wrap(told, command)
     _add_to_function(wrapper, command)
+    wrapper.submit = functools.partial(_submit, wrapper)  # type: ignore[attr-defined]
     return wrapper
 
 
@@ -123,8 +126,19 @@ def _detach(kwargs: dict[str, Any]) -> bool:
     return asked or os.environ.get("MCLI_DETACH", "").lower() in ("1", "true", "yes", "on")
 
 
+def _submit(self: Any, /, **params: Any) -> Any:
+    """Run this command in the background with these parameters; see ``mcli.submit``."""
+    from mcli.submission import submit
+
+    return submit(self, **params)
+
+
 def _add_option(params: list[Any], *, at_end: bool) -> None:
     import click
+
+    # The command that Click will make of a function is not ours to reach otherwise.
+    if not hasattr(click.Command, "submit"):
+        click.Command.submit = _submit  # type: ignore[attr-defined]
 
     if any("--detach" in getattr(param, "opts", ()) for param in params):
         return

@@ -5,7 +5,6 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import click
@@ -25,12 +24,8 @@ from mcli.states import FINAL, LIVE, State
 
 Document = dict[str, Any]
 
-RECENT_S: Final = 3600.0
 RECENT_COUNT: Final = 10
-"""``ps`` shows the jobs that ended within these seconds, and this many in any case."""
-
-RECENT_MAX: Final = 200
-"""Ended jobs that ``ps`` looks at, at most."""
+"""Ended jobs that ``ps`` shows beside the live ones."""
 
 ID_LENGTH: Final = 13
 """Characters of an id that hold its time in milliseconds: unique, but for a storm of jobs."""
@@ -66,8 +61,7 @@ def ps(
 ) -> None:
     """List jobs, the newest first.
 
-    Without options: the live ones, those that ended within the last hour, and the last ten
-    in any case.
+    Without options: the live ones, and the ten latest that have ended.
     """
     from mcli.client import Client
 
@@ -76,19 +70,14 @@ def ps(
         if every or states or count:
             found = list(client.jobs(states=states, limit=count))
         else:
-            ended = client.jobs(states=_values(FINAL), limit=RECENT_MAX)
-            found = [*client.jobs(states=_values(LIVE)), *_recent(ended, now)]
+            ended = client.jobs(states=_values(FINAL), limit=RECENT_COUNT)
+            found = [*client.jobs(states=_values(LIVE)), *ended]
             found.sort(key=lambda job: job["id"], reverse=True)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(listing(found, now)))
 
 
 def _values(states: frozenset[State]) -> list[str]:
     return sorted(state.value for state in states)
-
-
-def _recent(ended: Iterator[Document], now: float) -> Iterator[Document]:
-    yield from islice(ended, RECENT_COUNT)
-    yield from (job for job in ended if unix_time(job["finished_at"]) > now - RECENT_S)
 
 
 def listing(jobs: Sequence[Document], now: float) -> list[str]:

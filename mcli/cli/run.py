@@ -25,7 +25,7 @@ def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     """
     program, *arguments = words
     _check(program)
-    invocation = _invocation(program, arguments, name or os.path.basename(program))
+    invocation = _invocation(program, arguments, name)
     end = attach.run(invocation, detach=detach)
     if not end.reached:
         raise DaemonError(
@@ -43,7 +43,7 @@ def _check(program: str) -> None:
     raise NotFound(f"there is no program {program!r}; check the name, or give its path")
 
 
-def _invocation(program: str, arguments: list[str], name: str) -> dict[str, Any]:
+def _invocation(program: str, arguments: list[str], name: str | None) -> dict[str, Any]:
     found = recognise(program, arguments)
     executed = {
         "kind": "exec",
@@ -58,7 +58,7 @@ def _invocation(program: str, arguments: list[str], name: str) -> dict[str, Any]
     mask = os.umask(0)
     os.umask(mask)
     return {
-        "name": name,
+        "name": name or os.path.basename(argv0),
         "app": app,
         "argv": argv,
         "argv0": argv0,
