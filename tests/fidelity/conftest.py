@@ -136,5 +136,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 for stage in case.stages
             ],
         )
-
-
