@@ -68,8 +68,8 @@ def processes(method):
     context = multiprocessing.get_context(method)
     with context.Pool(2) as pool:
         print(pool.map(square, range(10)))
-    child = context.Process(target=print, args=("from a process",), kwargs={"flush": True})
     sys.stdout.flush()
+    child = context.Process(target=print, args=("from a process",), kwargs={"flush": True})
     child.start()
     child.join()
     print(child.exitcode)
@@ -117,8 +117,8 @@ def coroutine():
 
     async def main():
         found = await asyncio.gather(tick("a", 2), tick("b", 3))
-        child = await asyncio.create_subprocess_exec("echo", "async child")
         sys.stdout.flush()
+        child = await asyncio.create_subprocess_exec("echo", "async child")
         await child.wait()
         return found
 
