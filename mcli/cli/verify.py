@@ -10,11 +10,12 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from typing import NoReturn
 
 import click
 
 from mcli import is_background_available
+from mcli.cli import complain
+from mcli.errors import DaemonNotRunning
 from mcli.home import Home
 from mcli.stage import Program, Run, perform
 from mcli.twin import Difference, differences, local, routed
@@ -68,12 +69,13 @@ def verify(tty: bool, as_json: bool, timeout_s: float, argv: tuple[str, ...]) ->
     if not argv:
         raise click.UsageError("name the program to verify: mcli verify -- python app.py …")
     if not is_background_available():
-        _give_up("no daemon can be reached; start one with: mcli daemon start", UNKNOWN)
+        raise DaemonNotRunning("the daemon is not running; start it with: mcli daemon start")
     program = Program(argv=argv, cwd=os.getcwd(), env=os.environ, deadline_s=timeout_s)
     try:
         verdicts = [compare(program, terminal=terminal) for terminal in (False, True)[: 1 + tty]]
     except OSError as error:
-        _give_up(f"cannot start {argv[0]}: {error.strerror}", NOT_STARTED)
+        complain(f"cannot start {argv[0]}: {error.strerror}")
+        sys.exit(NOT_STARTED)
     click.echo(_document(verdicts) if as_json else "\n".join(map(describe, verdicts)))
     sys.exit(max(verdict.exit_code for verdict in verdicts))
 
@@ -137,8 +139,3 @@ def _jobs() -> set[str]:
         return set(os.listdir(Home.find().jobs))
     except FileNotFoundError:
         return set()
-
-
-def _give_up(message: str, exit_code: int) -> NoReturn:
-    click.echo(f"mcli verify: {message}", err=True)
-    sys.exit(exit_code)
