@@ -1,1 +1,49 @@
-"""Run Click commands in a local daemon, as if they ran here."""
+"""
+Run Click commands in a local daemon, as if they ran here.
+
+    import click, mcli
+
+    @click.command()
+    @mcli.background
+    def train(): ...
+
+Importing this loads nothing but the decorator; the rest comes when it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mcli.decorators import background
+from mcli.errors import MCLIError
+from mcli.version import __version__
+
+if TYPE_CHECKING:
+    from mcli.handle import Job
+    from mcli.status import health_check, is_background_available, status_check
+    from mcli.submission import submit
+
+__all__ = [
+    "Job",
+    "MCLIError",
+    "__version__",
+    "background",
+    "health_check",
+    "is_background_available",
+    "status_check",
+    "submit",
+]
+
+_LATER = {
+    "Job": "mcli.handle",
+    "submit": "mcli.submission",
+    "health_check": "mcli.status",
+    "is_background_available": "mcli.status",
+    "status_check": "mcli.status",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATER[name]), name)

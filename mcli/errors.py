@@ -6,6 +6,7 @@ Everything mcli raises on purpose.
     │   ├── BadSetting                2   a setting is not what it should be
     │   ├── UnknownJob                2   no job has that id or prefix
     │   ├── AmbiguousJob              2   several jobs have that prefix
+    │   ├── Conflict                  2   that id belongs to another job
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
@@ -55,6 +56,12 @@ class AmbiguousJob(RequestError):
     """Several jobs have that prefix."""
 
     code = "ambiguous_job"
+
+
+class Conflict(RequestError):
+    """A job of that id exists already, and is another one or is run by its caller."""
+
+    code = "conflict"
 
 
 class InvalidTransition(RequestError):

@@ -1,0 +1,446 @@
+"""
+A caller's process and its job: send the invocation, show the output, pass signals and keys.
+
+The only part of mcli that runs in the caller's process while a job runs. Speaks
+``frames`` over the daemon's unix socket. ``run`` returns when the job has ended (or, with
+``detach``, when it is accepted), and says how; the caller then ends the same way.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from mcli import frames, stdio
+from mcli.errors import (
+    DaemonError,
+    DaemonNotRunning,
+    OutcomeUnknown,
+    ProtocolMismatch,
+    Refused,
+    UnknownJob,
+)
+from mcli.home import Home
+from mcli.invocation import Invocation
+from mcli.job import new_id
+from mcli.output import Stream
+from mcli.version import PROTOCOL
+
+ACCEPT_S: Final = 5.0
+"""Seconds after which an answer to a submission is not awaited any longer."""
+
+RECONNECT_S: Final = 10.0
+"""Seconds a caller waits for a daemon that went away while its job runs."""
+
+LEAVE_PRESSES: Final = 3
+LEAVE_WITHIN_S: Final = 2.0
+"""So many Ctrl-C in so many seconds leave a job that does not end."""
+
+_PASSED_ON: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTSTP,
+    signal.SIGCONT,
+    signal.SIGWINCH,
+)
+
+
+@dataclass(slots=True)
+class End:
+    """How a job ended, for the process that waited for it."""
+
+    job_id: str
+    exit_code: int = 0
+    signal: int | None = None
+    reached: bool = True
+
+    def leave(self) -> NoReturn:
+        """End this process as the job's did. Its exit handlers were run there, not here."""
+        stdio.flush()
+        if self.signal is not None:
+            _die_by(self.signal)
+        os._exit(self.exit_code)
+
+
+def _die_by(number: int) -> NoReturn:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+    os._exit(128 + number)
+
+
+class Wire:
+    """One connection to the daemon."""
+
+    def __init__(self, home: Home, timeout_s: float = ACCEPT_S) -> None:
+        self._decoder = frames.Decoder()
+        self._ready: list[tuple[int, bytes]] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout_s)
+        try:
+            self.socket.connect(home.attach_socket)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            self.socket.close()
+            raise DaemonNotRunning(
+                "the daemon is not running; start it with: mcli daemon start"
+            ) from error
+        except OSError as error:
+            self.socket.close()
+            raise DaemonError(f"cannot reach the daemon: {error}") from error
+        if not _same_user(self.socket):
+            self.socket.close()
+            raise DaemonError(f"another user's process listens at {home.attach_socket}; not used")
+
+    def send(self, kind: int, payload: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        data = frames.encode(kind, payload)
+        if fds:
+            sent = socket.send_fds(self.socket, [data], list(fds))
+            data = data[sent:]
+        self.socket.sendall(data)
+
+    def receive(self) -> list[tuple[int, bytes]]:
+        """Frames that have come, at least one; [] at the end of the connection."""
+        while True:
+            data = self.socket.recv(1 << 18)
+            if not data:
+                return []
+            found = list(self._decoder.feed(data))
+            if found:
+                return found
+
+    def answer(self) -> tuple[int, dict[str, Any]]:
+        """The next frame, which has a JSON payload.
+
+        Raises:
+            OSError: None came in time, or the connection ended.
+        """
+        if not self._ready:
+            self._ready = self.receive()
+        if not self._ready:
+            raise ConnectionResetError("the daemon closed the connection")
+        kind, payload = self._ready.pop(0)
+        return kind, json.loads(payload)
+
+    def waiting(self) -> list[tuple[int, bytes]]:
+        """Frames that came together with the last answer."""
+        ready, self._ready = self._ready, []
+        return ready
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def _same_user(connection: socket.socket) -> bool:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
+
+
+def refusal(payload: dict[str, Any]) -> DaemonError:
+    """The error that a ``REFUSED`` frame speaks of."""
+    message = payload["message"]
+    return ProtocolMismatch(message) if payload["code"] == "protocol_mismatch" else Refused(message)
+
+
+def submit(
+    invocation: Invocation, *, home: Home, job_id: str, detach: bool
+) -> tuple[Wire, str] | None:
+    """Have the job accepted, exactly once; None if this process has won the right to run it.
+
+    Raises:
+        DaemonNotRunning, Refused, ProtocolMismatch: Not accepted, and it will not be.
+        OutcomeUnknown: It may have been accepted.
+    """
+    fds = (0,) if invocation.stdio[0] == "fd" else ()
+    asked = {
+        "protocol": PROTOCOL,
+        "id": job_id,
+        "detach": detach,
+        "invocation": invocation.document(),
+        "fds": len(fds),
+    }
+    for attempt in (1, 2):
+        try:
+            wire = Wire(home)
+        except DaemonNotRunning:
+            if attempt == 1:
+                raise  # nothing was sent
+            break
+        try:
+            wire.send(frames.SUBMIT, asked, fds)
+            kind, answer = wire.answer()
+        except (OSError, ValueError):
+            wire.close()
+            continue  # it may have been accepted: ask once more, with the same id
+        if kind == frames.ACCEPTED:
+            return wire, job_id
+        wire.close()
+        if kind == frames.REFUSED:
+            raise refusal(answer)
+    return _settle(invocation, home, job_id)
+
+
+def _settle(invocation: Invocation, home: Home, job_id: str) -> tuple[Wire, str] | None:
+    from mcli.store.arbiter import settle
+
+    owner = settle(
+        home.database,
+        job_id,
+        name=invocation.name,
+        argv=invocation.argv,
+        cwd=invocation.cwd,
+        now=time.time(),
+    )
+    if owner == "here":
+        return None
+    return _again(home, job_id, 0), job_id
+
+
+def _again(home: Home, job_id: str, offset: int) -> Wire:
+    """A new connection to a job that a daemon has; waits for the daemon to come back.
+
+    Raises:
+        OutcomeUnknown: It does not.
+    """
+    deadline = time.monotonic() + RECONNECT_S
+    while True:
+        try:
+            return attach_wire(home, job_id, offset)
+        except (DaemonNotRunning, OSError) as error:
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown(
+                    f"the daemon went away; it has taken job {job_id}, which was not run here; "
+                    f"look again with: mcli daemon start && mcli attach {job_id}"
+                ) from error
+            time.sleep(0.1)  # nobody tells when a daemon that is not there comes back
+
+
+def attach_wire(home: Home, job_id: str, offset: int) -> Wire:
+    """A connection that follows a job from *offset* of its record log."""
+    wire = Wire(home)
+    wire.send(frames.ATTACH, {"protocol": PROTOCOL, "id": job_id, "offset": offset})
+    kind, answer = wire.answer()
+    if kind == frames.REFUSED:
+        wire.close()
+        if answer["code"] == "unknown_job":
+            raise UnknownJob(answer["message"])
+        raise refusal(answer)
+    return wire
+
+
+def run(invocation: Invocation, *, detach: bool = False, home: Home | None = None) -> End:
+    """Run *invocation* in the daemon, with this process as its face.
+
+    Returns:
+        How it ended; ``reached`` False if the body is to run here after all.
+    """
+    home = home or Home.find()
+    if detach:
+        invocation = _detached(invocation)
+    stdio.flush()
+    job_id = new_id()
+    accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
+    if accepted is None:
+        return End(job_id, reached=False)
+    wire, job_id = accepted
+    if detach:
+        wire.close()
+        sys.stdout.write(f"{job_id}\n")
+        return End(job_id)
+    return Session(home, wire, job_id, keyboard=invocation.stdio[0] == "tty").follow()
+
+
+def _detached(invocation: Invocation) -> Invocation:
+    from dataclasses import replace
+
+    plugs, terminal = stdio.survey(detach=True)
+    return replace(invocation, stdio=plugs, terminal=terminal)
+
+
+class Session:
+    """This process attached to one job, until the job or the interest in it ends."""
+
+    def __init__(
+        self, home: Home, wire: Wire, job_id: str, *, keyboard: bool, offset: int = 0
+    ) -> None:
+        self._home = home
+        self._wire = wire
+        self._job_id = job_id
+        self._offset = offset
+        self._keyboard = stdio.Keyboard() if keyboard else None
+        self._terminal = stdio.find_terminal()
+        self._closed: set[int] = set()
+        self._started = False
+        self._end: End | None = None
+        self._presses: list[float] = []
+        self._signals: list[int] = []
+        self._before: dict[int, Any] = {}
+
+    def follow(self) -> End:
+        """Show and pass on everything until the job has ended."""
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._listen()
+        try:
+            self._wire.socket.settimeout(None)
+            self._take(self._wire.waiting())
+            while self._end is None:
+                self._turn(reader)
+            return self._end
+        finally:
+            if self._keyboard:
+                self._keyboard.release()
+            self._unlisten()
+            signal.set_wakeup_fd(wakeup)
+            os.close(reader)
+            os.close(writer)
+            self._wire.close()
+
+    def _listen(self) -> None:
+        for number in _PASSED_ON:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handler = signal.signal(number, lambda got, _frame: self._signals.append(got))
+                self._before[number] = handler
+
+    def _unlisten(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _turn(self, reader: int) -> None:
+        poll = select.poll()
+        poll.register(self._wire.socket, select.POLLIN)
+        poll.register(reader, select.POLLIN)
+        if self._keyboard and self._keyboard.held:
+            poll.register(0, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll()}
+        try:
+            if reader in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(reader, 4096)
+            while self._signals:
+                self._pass_on(self._signals.pop(0))
+            if self._keyboard and 0 in ready:
+                self._type()
+            if self._end is None and self._wire.socket.fileno() in ready:
+                found = self._wire.receive()
+                if not found:
+                    raise ConnectionResetError
+                self._take(found)
+        except OSError:
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        self._wire.close()
+        self._wire = _again(self._home, self._job_id, self._offset)
+        self._wire.socket.settimeout(None)
+        self._take(self._wire.waiting())
+
+    def _take(self, found: list[tuple[int, bytes]]) -> None:
+        for kind, payload in found:
+            if kind == frames.OUTPUT:
+                self._show(*frames.decode_output(payload))
+            else:
+                self._obey(kind, json.loads(payload))
+
+    def _show(self, stream: int, next_offset: int, data: bytes) -> None:
+        fd = 2 if stream == Stream.STDERR else 1
+        if stream == Stream.TTY and self._terminal is not None:
+            fd = self._terminal
+        if stream not in self._closed and not stdio.write_all(fd, data):
+            self._closed.add(stream)
+            self._wire.send(frames.CLOSED, {"stream": int(stream)})
+        self._offset = next_offset
+
+    def _obey(self, kind: int, payload: dict[str, Any]) -> None:
+        if kind == frames.STARTED:
+            self._started = True
+            if self._keyboard:
+                self._keyboard.grab()
+        elif kind == frames.PAUSED:
+            self._pause()
+        elif kind == frames.TYPED:
+            self._share(payload["signal"])
+        elif kind == frames.FINISHED:
+            self._end = self._ending(payload)
+
+    def _ending(self, payload: dict[str, Any]) -> End:
+        """The end to make, of what the daemon says of the job."""
+        outcome = payload["outcome"]
+        if not outcome["reached"] and payload["state"] == "failed":
+            return End(self._job_id, reached=False)
+        if payload["message"]:
+            sys.stderr.write(f"mcli: {payload['message']}\n")
+        return End(self._job_id, payload["exit_code"], payload["die_by"])
+
+    def _pass_on(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            self._resize()
+        elif number == signal.SIGCONT:
+            self._resume()
+        else:
+            if number == signal.SIGINT and self._enough():
+                self._detach()
+            self._wire.send(
+                frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM}
+            )
+
+    def _enough(self) -> bool:
+        now = time.monotonic()
+        self._presses = [at for at in self._presses if now - at < LEAVE_WITHIN_S] + [now]
+        return len(self._presses) >= LEAVE_PRESSES
+
+    def _detach(self) -> None:
+        sys.stderr.write(
+            f"\nmcli: left job {self._job_id}, which has not ended; mcli attach | cancel | kill it\n"
+        )
+        self._end = End(self._job_id, 130, signal.SIGINT)
+
+    def _resize(self) -> None:
+        if self._terminal is not None:
+            size = os.get_terminal_size(self._terminal)
+            self._wire.send(frames.WINDOW, {"rows": size.lines, "cols": size.columns})
+
+    def _type(self) -> None:
+        data = os.read(0, 4096)
+        if data:
+            self._wire.send(frames.KEYS, {"data": data.decode("latin-1")})
+        elif self._keyboard:
+            self._keyboard.release()
+            self._keyboard = None  # the terminal hung up
+
+    def _share(self, number: int) -> None:
+        """A key made a signal at the job's terminal: the rest of our process group had it too."""
+        before = signal.signal(number, signal.SIG_IGN)
+        os.killpg(0, number)
+        signal.signal(number, before)
+
+    def _pause(self) -> None:
+        """The job was stopped: stop as well, and go on with it."""
+        if self._keyboard:
+            self._keyboard.release()
+        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.killpg(0, signal.SIGTSTP)
+        # Here the shell has this process; what follows happens after its SIGCONT.
+        signal.signal(signal.SIGTSTP, before)
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._keyboard and self._started:
+            self._keyboard.grab()
+        self._resize()
+        self._wire.send(frames.SIGNAL, {"signal": int(signal.SIGCONT), "group": True})

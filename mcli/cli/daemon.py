@@ -1,0 +1,169 @@
+"""``mcli daemon``: the daemon's own verbs."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+import click
+
+from mcli.cli.launch import END_S, end, launch
+from mcli.cli.table import coloured, printable
+from mcli.errors import DaemonError, DaemonNotRunning
+from mcli.home import Home
+from mcli.settings import Settings
+
+LOOK_S: Final = 0.2
+"""Seconds between two looks at a log that is followed."""
+
+AnyCommand = Callable[..., Any]
+
+
+@click.group()
+def daemon() -> None:
+    """Start, stop and look at the daemon."""
+
+
+def starting(command: AnyCommand) -> AnyCommand:
+    """Add what a daemon can be started with: the settings that have an option, and apps."""
+    options = [
+        click.option(
+            each.metadata["option"],
+            each.name,
+            metavar=each.name.upper(),
+            help=f"{each.metadata['meaning']} [env: {each.metadata['variable']}]",
+        )
+        for each in fields(Settings)
+        if each.metadata["option"]
+    ]
+    options.append(
+        click.option(
+            "--app",
+            "apps",
+            multiple=True,
+            metavar="TARGET",
+            help="An app to load in advance: a script, or module:attribute. May be repeated.",
+        )
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@daemon.command()
+@click.option("--foreground", is_flag=True, help="Run here, until stopped, and log to stderr.")
+@starting
+def start(foreground: bool, apps: Sequence[str], **options: str | None) -> None:
+    """Start the daemon, and return when it listens.
+
+    If one runs already, that is said, and is no error.
+    """
+    home = Home.find()
+    settings = Settings.load(options)
+    if foreground:
+        from mcli.daemon.server import serve
+
+        sys.exit(serve(settings, home, list(apps)))
+    _launch(home, options, apps)
+
+
+def _launch(home: Home, options: dict[str, str | None], apps: Sequence[str]) -> None:
+    report = launch(home, _arguments(options, apps))
+    how = "already running" if report.get("already") else "started"
+    click.echo(f"mcli daemon {how}: {report['url']} (pid {report['pid']}, home {home.root})")
+
+
+def _arguments(options: dict[str, str | None], apps: Sequence[str]) -> list[str]:
+    named = {each.name: each.metadata["option"] for each in fields(Settings)}
+    given = [f"{named[name]}={value}" for name, value in options.items() if value is not None]
+    return [*given, *(f"--app={app}" for app in apps)]
+
+
+@daemon.command()
+@click.option("--kill-jobs", is_flag=True, help="End the running jobs too.")
+def stop(kill_jobs: bool) -> None:
+    """Stop the daemon. Running jobs run on, and the next daemon takes them over."""
+    _stop(Home.find(), kill_jobs)
+
+
+def _stop(home: Home, kill_jobs: bool) -> None:
+    patience_s = END_S + (Settings.load().grace_s if kill_jobs else 0)
+    pid = end(home, kill_jobs=kill_jobs, timeout_s=patience_s)
+    if pid is None:
+        click.echo("mcli: the daemon is not running", err=True)
+    else:
+        click.echo(f"mcli daemon stopped (pid {pid})")
+
+
+@daemon.command()
+@click.option("--kill-jobs", is_flag=True, help="End the running jobs too.")
+@starting
+def restart(kill_jobs: bool, apps: Sequence[str], **options: str | None) -> None:
+    """Stop the daemon if it runs, and start it with these options. Running jobs run on."""
+    home = Home.find()
+    Settings.load(options)  # better refused before anything is stopped
+    if end(home, kill_jobs=kill_jobs) is None:
+        click.echo("mcli: the daemon was not running", err=True)
+    _launch(home, options, apps)
+
+
+@daemon.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(as_json: bool) -> None:
+    """Show what the daemon is and does. Exit code 125 if it is not running."""
+    from mcli.client import Client
+
+    home = Home.find()
+    try:
+        with Client.connect(home) as client:
+            known = {"running": True} | client.status()
+    except DaemonNotRunning:
+        if as_json:
+            click.echo(json.dumps({"running": False, "home": home.root}, indent=2))
+        raise
+    click.echo(json.dumps(known, indent=2) if as_json else "\n".join(_description(known)))
+
+
+def _description(known: dict[str, Any]) -> list[str]:
+    jobs = known.pop("jobs", {})
+    del known["running"]
+    lines = [f"{key:<12}{printable(_told(value))}" for key, value in known.items()]
+    states = [
+        f"{'jobs' if at == 0 else '':<12}{count} {state}"
+        for at, (state, count) in enumerate(jobs.items())
+    ]
+    return lines + [coloured(line, line.split()[-1]) for line in states]
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@daemon.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+def logs(follow: bool, tail: int | None) -> None:
+    """Show the daemon's own log."""
+    path = Home.find().log
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DaemonError(f"there is no log to show at {path}: {error.strerror}") from error
+    with open(fd, "rb") as log:
+        lines = log.readlines()
+        _show(lines if tail is None else lines[max(0, len(lines) - tail) :])
+        while follow:
+            _show(log.readlines() or _pause())
+
+
+def _show(lines: list[bytes]) -> None:
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.buffer.flush()
+
+
+def _pause() -> list[bytes]:
+    time.sleep(LOOK_S)  # a file cannot tell that it has grown
+    return []

@@ -1,0 +1,88 @@
+"""``mcli logs``: what a job has printed, byte for byte."""
+
+import io
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+import click
+
+from mcli.home import Home
+from mcli.output import Record
+
+
+@click.command()
+@click.argument("job")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
+@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its local time.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+def logs(job: str, follow: bool, stream: str | None, timestamps: bool, tail: int | None) -> None:
+    """Show what JOB has printed: stdout and stderr in the order in which they came.
+
+    All of it goes to stdout, the bytes unchanged.
+    """
+    from mcli.client import Client
+
+    with Client.connect(Home.find()) as client:
+        job_id = client.job(job)["id"]
+        after = 0
+        if tail is not None:
+            past = latest(client.output(job_id, stream=stream), tail)
+            write(last_lines(past, tail), timestamps)
+            after = past[-1].next_offset if past else 0
+        if tail is None or follow:
+            write(client.output(job_id, stream=stream, after=after, follow=follow), timestamps)
+
+
+def write(records: Iterable[Record], timestamps: bool, out: BinaryIO | None = None) -> None:
+    """Write the bytes of *records* as they come; with their local times if so asked."""
+    out = out or sys.stdout.buffer
+    for block in stamped(records) if timestamps else (record.data for record in records):
+        out.write(block)
+        out.flush()
+
+
+def stamped(records: Iterable[Record]) -> Iterator[bytes]:
+    """The bytes of *records*, with the time before each line. Only a newline ends a line."""
+    fresh = True
+    for record in records:
+        for line in io.BytesIO(record.data):
+            yield _stamp(record.time_s) + line if fresh else line
+            fresh = line.endswith(b"\n")
+
+
+def _stamp(time_s: float) -> bytes:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time_s))
+    return f"{whole}.{int(time_s % 1 * 1000):03d} ".encode()
+
+
+def latest(records: Iterable[Record], count: int) -> Sequence[Record]:
+    """The last *records*, as many as hold *count* lines; the rest is not kept in memory."""
+    kept: deque[Record] = deque()
+    newlines = 0
+    for record in records:
+        kept.append(record)
+        newlines += record.data.count(b"\n")
+        while (rest := newlines - kept[0].data.count(b"\n")) > count:
+            kept.popleft()
+            newlines = rest
+    return kept
+
+
+def last_lines(records: Sequence[Record], count: int) -> list[Record]:
+    """The records of the last *count* lines; the first is cut to where its line begins."""
+    kept: list[Record] = []
+    for record in reversed(records) if count else ():
+        end = len(record.data)
+        if not kept and record.data.endswith(b"\n"):
+            end -= 1  # it ends the last line, and begins none
+        while (end := record.data.rfind(b"\n", 0, end)) >= 0:
+            count -= 1
+            if count == 0:
+                return [record._replace(data=record.data[end + 1 :]), *reversed(kept)]
+        kept.append(record)
+    return kept[::-1]

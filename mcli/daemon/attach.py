@@ -1,0 +1,136 @@
+"""
+The daemon's side of the attach socket: one ``Caller`` for each process that connects.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from typing import Any
+
+from mcli import frames
+from mcli.daemon.dispatch import Dispatcher, Live
+from mcli.daemon.link import Link
+from mcli.daemon.verdict import ending
+from mcli.errors import MCLIError, ProtocolMismatch
+from mcli.invocation import Invocation
+from mcli.job import JobInfo
+from mcli.output import read_records
+from mcli.version import PROTOCOL, __version__
+
+BLOCK_BYTES = 1 << 18
+
+
+class Caller:
+    """A process that submits a job, or looks at one, and follows it to its end."""
+
+    def __init__(self, dispatcher: Dispatcher, connection: socket.socket) -> None:
+        self._dispatcher = dispatcher
+        self._link = Link(connection, self._frame, self._closed)
+        self._job_id: str | None = None
+        self._live: Live | None = None
+        self._follower: asyncio.Task[None] | None = None
+
+    def _closed(self) -> None:
+        if self._live is not None:
+            self._live.listeners.discard(self._happened)
+        if self._follower is not None:
+            self._follower.cancel()
+
+    def _frame(self, kind: int, payload: dict[str, Any]) -> None:
+        if kind in (frames.SUBMIT, frames.ATTACH, frames.PING, frames.CANCEL):
+            self._dispatcher.spawn(self._answer(kind, payload))
+        elif self._live is not None and not self._live.final:
+            self._pass_on(kind, payload)
+
+    def _pass_on(self, kind: int, payload: dict[str, Any]) -> None:
+        assert self._live is not None
+        ends = payload.get("signal") in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+        if kind == frames.SIGNAL and ends and self._live.worker is None:
+            self._dispatcher.spawn(self._cancel(self._live.id))  # it has not begun
+        else:
+            self._dispatcher.tell(self._live, kind, payload)
+
+    async def _cancel(self, job_id: str) -> None:
+        await self._dispatcher.cancel(job_id)
+
+    async def _answer(self, kind: int, payload: dict[str, Any]) -> None:
+        try:
+            if payload["protocol"] != PROTOCOL:
+                raise ProtocolMismatch(
+                    f"the daemon speaks protocol {PROTOCOL} (mcli {__version__}) and this program "
+                    f"{payload['protocol']}; restart it with: mcli daemon restart"
+                )
+            await self._obey(kind, payload)
+        except MCLIError as error:
+            self._link.send(frames.REFUSED, {"code": error.code, "message": str(error)})
+
+    async def _obey(self, kind: int, payload: dict[str, Any]) -> None:
+        if kind == frames.PING:
+            self._link.send(frames.PONG, self._dispatcher.status())
+        elif kind == frames.CANCEL:
+            job = await self._dispatcher.cancel(payload["id"])
+            self._link.send(frames.ACCEPTED, {"id": job.id})
+        elif kind == frames.SUBMIT:
+            await self._submit(payload)
+        else:
+            job = self._dispatcher.find(payload["id"])
+            self._link.send(frames.ACCEPTED, {"id": job.id})
+            self._follow(job.id, self._dispatcher.live(job.id), payload["offset"])
+
+    async def _submit(self, payload: dict[str, Any]) -> None:
+        fds = self._link.take_fds(payload["fds"])
+        invocation = Invocation.parse(payload["invocation"])
+        live = await self._dispatcher.submit(invocation, job_id=payload["id"], fds=fds)
+        self._link.send(frames.ACCEPTED, {"id": live.id})
+        if not payload["detach"]:
+            self._follow(live.id, live, 0)
+
+    # Following ------------------------------------------------------------------------
+
+    def _follow(self, job_id: str, live: Live | None, offset: int) -> None:
+        if self._link.closed:
+            return
+        self._live = live
+        if live is not None:
+            live.listeners.add(self._happened)
+        self._follower = asyncio.get_running_loop().create_task(self._stream(job_id, live, offset))
+
+    def _happened(self, kind: int, payload: dict[str, Any]) -> None:
+        self._link.send(kind, payload)
+
+    async def _stream(self, job_id: str, live: Live | None, offset: int) -> None:
+        """All records from *offset* on as they come, then the end."""
+        path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
+        started = False
+        while True:
+            final = live is None or live.final
+            if live is not None and live.reached and not started:
+                started = True
+                self._link.send(frames.STARTED, {})
+            records = read_records(path, offset, BLOCK_BYTES)
+            for record in records:
+                data = frames.encode_output(record.stream, record.next_offset, record.data)
+                self._link.send_bytes(data)
+                offset = record.next_offset
+            await self._link.drained()
+            if records:
+                continue
+            if final:
+                break
+            assert live is not None
+            await live.changed()
+        self._end(self._dispatcher.get(job_id), live)
+
+    def _end(self, job: JobInfo, live: Live | None) -> None:
+        outcome = live.outcome if live is not None else None
+        reached = outcome.reached if outcome is not None else True
+        payload = {
+            "state": job.state.value,
+            "began": job.attempt > 0,
+            "outcome": {"reached": reached},
+            **ending(job),
+        }
+        self._link.send(frames.FINISHED, payload)
+
+

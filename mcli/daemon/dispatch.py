@@ -1,0 +1,519 @@
+"""
+Jobs on their way: accepted, claimed, given to a worker, followed to their end.
+
+Lives in the daemon's event loop. Every change goes through ``queue`` and is told to others
+only after its commit. What a job's process does is told by its worker; the outcome file is
+the truth, the row follows.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal as signals
+import time
+from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Final
+
+from mcli import frames, queue
+from mcli.daemon.verdict import verdict
+from mcli.daemon.workers import Placed, Pool, Worker
+from mcli.errors import InvalidTransition, Refused, RequestError
+from mcli.home import Home
+from mcli.invocation import Invocation
+from mcli.job import JobInfo, new_id, timestamp
+from mcli.outcome import Outcome, read_outcome
+from mcli.settings import Settings
+from mcli.states import FINAL, Reason, State
+from mcli.store.store import Store
+from mcli.version import PROTOCOL, __version__
+
+log = logging.getLogger("mcli.jobs")
+
+ORPHAN_S: Final = 2.0
+"""Seconds after the end of a job's process in which its worker may still report it."""
+
+Listener = Callable[[int, dict[str, Any]], None]
+
+
+class Live:
+    """A job that has not ended, as the daemon holds it in memory."""
+
+    def __init__(self, job_id: str, invocation: Invocation, fds: list[int]) -> None:
+        self.id = job_id
+        self.info: JobInfo | None = None
+        """None until it is accepted."""
+
+        self.invocation = invocation
+        self.fds = fds
+        self.worker: Worker | None = None
+        self.reached = False
+        self.size = 0
+        """Bytes in its record log, as far as is known."""
+
+        self.outcome: Outcome | None = None
+        self.listeners: set[Listener] = set()
+        """Told of what happens besides output: ``PAUSED``, ``TYPED``."""
+
+        self._changed: asyncio.Event = asyncio.Event()
+
+    @property
+    def running(self) -> bool:
+        return self.info is not None and self.info.state in (State.RUNNING, State.STOPPING)
+
+    @property
+    def final(self) -> bool:
+        return self.info is not None and self.info.state in FINAL
+
+    async def changed(self, timeout_s: float | None = None) -> bool:
+        """Wait for the next change: output, its body reached, another state. False: too long."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def close_fds(self) -> None:
+        fds, self.fds = self.fds, []
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+class Dispatcher:
+    """The daemon's one place where jobs move."""
+
+    def __init__(self, home: Home, settings: Settings, store: Store) -> None:
+        self.home = home
+        self.settings = settings
+        self.url = ""
+        self.draining = False
+        self.stop_requested: Callable[[], None] = lambda: None
+        self._store = store
+        self._started_at = time.time()
+        self._live: dict[str, Live] = {}
+        self._claiming = 0
+        self._pidfds: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.pool = Pool(
+            home,
+            settings,
+            on_place=self._placed,
+            on_fail=self._unplaced,
+            on_frame=self._frame,
+            on_ready=self._ready,
+            on_lost=self._worker_lost,
+        )
+
+    # Accepting and claiming -----------------------------------------------------------
+
+    async def submit(
+        self, invocation: Invocation, *, job_id: str, fds: list[int] | None = None
+    ) -> Live:
+        """Accept a job: when this returns, it survives whatever happens to the daemon.
+
+        Raises:
+            Refused: The daemon is stopping.
+            RequestError: Not a job id, or it is another job's.
+        """
+        if self.draining:
+            raise Refused("the daemon is stopping and takes no more jobs")
+        known = self._live.get(job_id)
+        live = known or Live(job_id, invocation, fds or [])
+        self._live[job_id] = live
+        accepted = self._store.write(
+            queue.submit, now=time.time(), job_id=job_id, **self._columns(invocation)
+        )
+        self.pump()  # in the same transaction, when there is room
+        try:
+            info = await asyncio.wrap_future(accepted)
+        except BaseException:
+            if known is None:
+                del self._live[job_id]
+                live.close_fds()
+            raise
+        if live.info is None:
+            live.info = info
+        if live.final:
+            self._live.pop(job_id, None)
+        log.info("job.accepted job_id=%s name=%s", job_id, invocation.name)
+        return live
+
+    def _columns(self, invocation: Invocation) -> dict[str, Any]:
+        told, replay = invocation.timeout_s, invocation.replay
+        return {
+            "name": invocation.name,
+            "app": str(invocation.app),
+            "command": " ".join(replay.path) if replay else None,
+            "argv": invocation.argv,
+            "cwd": invocation.cwd,
+            "invocation": json.dumps(invocation.document()).encode("ascii"),
+            "timeout_s": told if told is not None else self.settings.timeout_s,
+        }
+
+    def pump(self) -> None:
+        """Claim what there is room for. Called at every event that makes room or work."""
+        running = sum(live.running for live in self._live.values())
+        room = self.settings.workers - running - self._claiming
+        if room > 0 and not self.draining:
+            self._claiming += room
+            claimed = self._store.write(queue.claim, now=time.time(), limit=room)
+            self.spawn(self._begin(room, claimed))
+
+    async def _begin(self, room: int, claimed: "Future[list[JobInfo]]") -> None:
+        try:
+            jobs = await asyncio.wrap_future(claimed)
+        finally:
+            self._claiming -= room
+        for info in jobs:
+            live = self._live.get(info.id) or self._load(info)
+            if live is not None:
+                live.info = info
+                live.notify()
+                self.pool.place(live)
+
+    def _load(self, info: JobInfo) -> Live | None:
+        """A queued job of an earlier daemon. What was passed to that one is gone with it."""
+        body = self._store.read(queue.invocation, info.id)
+        invocation = Invocation.parse(json.loads(body)) if body else None
+        if invocation is None or invocation.stdio[0] == "fd":
+            what = "its standard input" if invocation else "what it was to run"
+            error = f"{what} was lost when the daemon was restarted, before the job began"
+            self.spawn(self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error)))
+            return None
+        live = self._live[info.id] = Live(info.id, invocation, [])
+        return live
+
+    # Workers --------------------------------------------------------------------------
+
+    def _placed(self, job: Placed, worker: Worker) -> None:
+        live = self._live[job.id]
+        info = live.info
+        if info is None or not live.running:
+            self.pool.done(worker, job.id)
+            return
+        live.worker = worker
+        payload = {
+            "job": live.id,
+            "attempt": info.attempt,
+            "invocation": live.invocation.document(),
+            "timeout_s": info.timeout_s,
+            "grace_s": self.settings.grace_s,
+            "fds": len(live.fds),
+        }
+        # Copies: the worker may find its imports stale, and another one needs them then.
+        worker.link.send(frames.START, payload, [os.dup(fd) for fd in live.fds])
+        if info.state is State.STOPPING:
+            self._tell_stop(live)
+
+    def _unplaced(self, job: Placed, why: str) -> None:
+        live = self._live[job.id]
+        live.close_fds()
+        self.spawn(self._finish(live, Outcome(reached=False, reason="spawn_error", error=why)))
+
+    def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
+        if kind == frames.RETIRING:
+            worker.retiring = True
+            return
+        live = self._live.get(payload["job"])
+        if kind == frames.ENDED:
+            self._ended(worker, live, payload)
+        elif live is None:
+            return
+        elif kind == frames.FORKED:
+            self._note_process(live, payload["pid"], worker.pid)
+        elif kind == frames.REACHED:
+            live.reached = True
+            live.notify()
+        elif kind == frames.GREW:
+            live.size = payload["size"]
+            live.notify()
+        elif kind == frames.RETURNED:
+            self._returned(worker, live, payload)
+        elif kind in (frames.PAUSED, frames.TYPED):
+            for listener in list(live.listeners):
+                listener(kind, payload)
+
+    def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
+        assert live.info is not None
+        live.info = replace(live.info, pid=pid, worker_pid=worker_pid)
+        live.close_fds()
+        self._store.write(
+            queue.started,
+            job_id=live.id,
+            attempt=live.info.attempt,
+            pid=pid,
+            worker_pid=worker_pid,
+        )
+
+    def _returned(self, worker: Worker, live: Live, payload: dict[str, Any]) -> None:
+        """The worker did not begin: its imports are stale, or it cannot fork."""
+        log.info("job.returned job_id=%s why=%s", live.id, payload["why"])
+        self.pool.done(worker, live.id)
+        live.worker = None
+        if payload["stale"]:
+            worker.retiring = True
+            self.pool.place(live)
+        else:
+            self._unplaced(live, payload["why"])
+
+    def _ended(self, worker: Worker, live: Live | None, payload: dict[str, Any]) -> None:
+        self.pool.done(worker, payload["job"])
+        if live is not None and live.info is not None and live.info.attempt == payload["attempt"]:
+            live.size = payload["size"]
+            self.spawn(self._finish(live, Outcome(**payload["outcome"])))
+        self.pump()
+
+    def _ready(self, worker: Worker, jobs: list[dict[str, Any]]) -> None:
+        """A worker is here, perhaps one that has seen another daemon end."""
+        log.info("worker.ready pid=%d jobs=%d", worker.pid, len(jobs))
+        for facts in jobs:
+            live = self._live.get(facts["job"])
+            if live is None or live.info is None or live.info.attempt != facts["attempt"]:
+                continue
+            live.worker = worker
+            live.reached = facts["reached"]
+            live.size = facts["size"]
+            self._note_process(live, facts["pid"], worker.pid)
+            if live.info.state is State.STOPPING:
+                self._tell_stop(live)
+            live.notify()
+
+    def _worker_lost(self, worker: Worker) -> None:
+        """A connection has ended: with its worker, or before it comes back."""
+        for live in [live for live in self._live.values() if live.worker is worker]:
+            live.worker = None
+            self.watch(live)
+
+    # Jobs whose worker is gone ----------------------------------------------------------
+
+    def watch(self, live: Live) -> None:
+        """Wait for the end of a running job's process without its worker's help."""
+        assert live.info is not None
+        if live.info.pid is None:
+            self.spawn(self._abandon(live))
+            return
+        try:
+            fd = os.pidfd_open(live.info.pid)
+        except ProcessLookupError:
+            self.spawn(self._abandon(live))
+            return
+        loop = asyncio.get_running_loop()
+
+        def gone() -> None:
+            loop.remove_reader(fd)
+            os.close(fd)
+            self.spawn(self._abandon(live))
+
+        loop.add_reader(fd, gone)
+
+    async def _abandon(self, live: Live) -> None:
+        """Its process is gone: finish from what it left, once its worker had time to report."""
+        await live.changed(ORPHAN_S)
+        if live.worker is not None or not live.running:
+            return
+        assert live.info is not None
+        outcome = read_outcome(self.home.job(live.id), live.info.attempt)
+        await self._finish(live, outcome)
+
+    # The end --------------------------------------------------------------------------
+
+    async def _finish(self, live: Live, outcome: Outcome | None) -> None:
+        """Commit how *live* ended (None: it cannot be known), then tell."""
+        assert live.info is not None
+        live.info = await self._finish_row(live.info, outcome)
+        live.outcome = outcome
+        if live.final:
+            self._live.pop(live.id, None)
+        live.notify()
+        self.pump()
+
+    async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
+        columns: dict[str, Any] = (
+            {"state": State.LOST, "reason": Reason.WORKER_LOST} if outcome is None else verdict(outcome)
+        )
+        done = await asyncio.wrap_future(
+            self._store.write(
+                queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
+            )
+        )
+        log.info(
+            "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
+            done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,
+        )  # fmt: skip
+        return done
+
+    async def cancel(self, job_id: str) -> JobInfo:
+        """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
+
+        Raises:
+            UnknownJob, InvalidTransition: See ``queue.request_stop``.
+        """
+        info = await asyncio.wrap_future(
+            self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
+        )
+        live = self._live.get(job_id)
+        if live is not None and live.info is not None:
+            live.info = replace(info, pid=live.info.pid, worker_pid=live.info.worker_pid)
+            if live.final:
+                self._live.pop(job_id, None)
+                live.close_fds()
+            else:
+                self._tell_stop(live)
+            live.notify()
+        return info
+
+    def _tell_stop(self, live: Live) -> None:
+        if live.worker is not None:
+            payload = {"job": live.id, "grace_s": self.settings.grace_s}
+            live.worker.link.send(frames.STOP, payload)
+
+    async def signal(self, job_id: str, number: int) -> JobInfo:
+        """Send a signal to a running job's process group.
+
+        Raises:
+            UnknownJob: No such job.
+            InvalidTransition: It is not running.
+            RequestError: Not a signal.
+        """
+        if number not in signals.valid_signals():
+            raise RequestError(f"{number} is not a signal; kill -l lists them")
+        live = self._live.get(job_id)
+        if live is None or not live.running or live.info is None:
+            info = self._store.read(queue.get, job_id)
+            raise InvalidTransition(f"job {job_id} is not running: it is {info.state.value}")
+        self.tell(live, frames.SIGNAL, {"signal": number, "group": True})
+        return live.info
+
+    def tell(self, live: Live, kind: int, payload: dict[str, Any]) -> None:
+        """Pass something on to the worker of *live*, if it has one now."""
+        if live.worker is not None:
+            live.worker.link.send(kind, {**payload, "job": live.id})
+
+    async def rerun(self, job_id: str) -> JobInfo:
+        """Submit the same invocation as a new job, without terminal or input.
+
+        Raises:
+            UnknownJob: No such job.
+            InvalidTransition: What it ran is not known any more.
+        """
+        info = self._store.read(queue.get, job_id)
+        body = self._store.read(queue.invocation, job_id)
+        if body is None:
+            raise InvalidTransition(f"what job {info.id} ran is not kept; it cannot be run again")
+        invocation = Invocation.parse(json.loads(body))
+        _, out, err = invocation.stdio
+        plugs = (
+            "null",
+            "closed" if out == "closed" else "pipe",
+            "closed" if err == "closed" else "pipe",
+        )
+        again = replace(invocation, stdio=plugs, terminal=None)
+        live = await self.submit(again, job_id=new_id())
+        assert live.info is not None
+        return live.info
+
+    # Looking --------------------------------------------------------------------------
+
+    def live(self, job_id: str) -> Live | None:
+        return self._live.get(job_id)
+
+    def adopt(self, info: JobInfo) -> Live:
+        """Take over a running job of an earlier daemon."""
+        body = self._store.read(queue.invocation, info.id)
+        invocation = Invocation.parse(json.loads(body or b"{}"))
+        live = self._live[info.id] = Live(info.id, invocation, [])
+        live.info = info
+        live.reached = True
+        return live
+
+    def find(self, prefix: str) -> JobInfo:
+        """The job with that id, prefix of an id, or ``-`` for the newest."""
+        return self._store.read(queue.find, prefix)
+
+    def get(self, job_id: str) -> JobInfo:
+        return self._store.read(queue.get, job_id)
+
+    def page(
+        self, *, states: Collection[State] | None, limit: int, before: str | None
+    ) -> list[JobInfo]:
+        return self._store.read(queue.page, states=states, limit=limit, before=before)
+
+    def counts(self) -> dict[State, int]:
+        return self._store.read(queue.counts)
+
+    async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
+        """The job when it has ended, or as it is after *timeout_s* seconds."""
+        deadline = time.monotonic() + timeout_s
+        while (live := self._live.get(job_id)) is not None and not live.final:
+            left = deadline - time.monotonic()
+            if left <= 0 or not await live.changed(left):
+                break
+        return self.get(job_id)
+
+    async def output_grew(self, job_id: str, offset: int) -> bool:
+        """Wait until the record log is longer than *offset*; False: it will not be."""
+        path = os.path.join(self.home.job(job_id), "output.log")
+        while not _longer(path, offset):
+            live = self._live.get(job_id)
+            if live is None or live.final:
+                return _longer(path, offset)
+            await live.changed()
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """What ``mcli daemon status`` shows."""
+        return {
+            "running": True,
+            "pid": os.getpid(),
+            "address": self.url,
+            "home": self.home.root,
+            "version": __version__,
+            "protocol": PROTOCOL,
+            "started_at": timestamp(self._started_at),
+            "workers": [
+                {"pid": w.pid, "app": w.key.split("\0")[-3], "jobs": len(w.jobs)} for w in self.pool
+            ],
+            "jobs": {state.value: count for state, count in self.counts().items()},
+            "limit": self.settings.workers,
+        }
+
+    async def shutdown(self, kill_jobs: bool) -> None:
+        """Stop the daemon; with *kill_jobs* end all jobs first."""
+        self.draining = True
+        if kill_jobs:
+            await self._end_all()
+        self.stop_requested()
+
+    async def _end_all(self) -> None:
+        for live in list(self._live.values()):
+            with contextlib.suppress(InvalidTransition):
+                await self.cancel(live.id)
+        for live in list(self._live.values()):
+            while not live.final:
+                await live.changed()
+
+    def spawn(self, work: "Coroutine[Any, Any, None]") -> None:
+        """Run *work* in the background; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("task.failed", exc_info=task.exception())
+
+
+def _longer(path: str, offset: int) -> bool:
+    try:
+        return os.stat(path).st_size > offset
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,168 @@
+"""
+One connected unix socket in the daemon's event loop: frames and descriptors in, frames out.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from mcli import frames
+
+HIGH_WATER: Final = 1 << 20
+"""Bytes waiting to be sent above which ``drained`` waits: a stalled reader costs no more."""
+
+FDS_MAX: Final = 16
+
+
+class Link:
+    """Calls ``on_frame(kind, payload)`` for each frame, and ``on_close()`` once at the end."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        on_frame: Callable[[int, dict[str, Any]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        self._socket = connection
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._decoder = frames.Decoder()
+        self._outbox = bytearray()
+        self._fds: list[int] = []
+        self._out_fds: list[int] = []
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.closed = False
+        connection.setblocking(False)
+        self._loop.add_reader(connection, self._receive)
+
+    def send(self, kind: int, payload: dict[str, Any], fds: list[int] | None = None) -> None:
+        """Send a frame as soon as the other side takes it; *fds* are closed when it has."""
+        self.send_bytes(frames.encode(kind, payload), fds)
+
+    def send_bytes(self, data: bytes, fds: list[int] | None = None) -> None:
+        if self.closed:
+            _close_all(fds or [])
+            return
+        if fds:
+            # Descriptors go with the first byte of their frame, so it must be the next one sent.
+            self._flush()
+            self._out_fds += fds
+        self._outbox += data
+        self._flush()
+
+    async def drained(self) -> None:
+        """Wait until not much is waiting to be sent."""
+        await self._drained.wait()
+
+    def close(self) -> None:
+        """Close; ``on_close`` is called, the first time."""
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+            _close_all(self._fds + self._out_fds)
+            self._drained.set()
+            self._on_close()
+
+    def take_fds(self, count: int) -> list[int]:
+        """Descriptors that came with the frame at hand."""
+        taken, self._fds = self._fds[:count], self._fds[count:]
+        return taken
+
+    def _receive(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, 1 << 18, FDS_MAX)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data, fds = b"", []
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        self._fds += fds
+        if not data:
+            self.close()
+            return
+        try:
+            for kind, payload in self._decoder.feed(data):
+                if self.closed:
+                    return
+                self._on_frame(kind, json.loads(payload))
+        except (ValueError, KeyError, TypeError):  # it does not speak our protocol
+            self.close()
+
+    def _flush(self) -> None:
+        try:
+            while self._outbox and not self.closed:
+                if self._out_fds:
+                    sent = socket.send_fds(self._socket, [self._outbox], self._out_fds)
+                    _close_all(self._out_fds)
+                    self._out_fds = []
+                else:
+                    sent = self._socket.send(self._outbox)
+                del self._outbox[:sent]
+        except (BlockingIOError, InterruptedError):
+            self._loop.add_writer(self._socket, self._flush)
+        except OSError:
+            self.close()
+            return
+        else:
+            if not self.closed:
+                self._loop.remove_writer(self._socket)
+        if len(self._outbox) > HIGH_WATER:
+            self._drained.clear()
+        else:
+            self._drained.set()
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def peer_is_us(connection: socket.socket) -> bool:
+    """Whether the process at the other end belongs to the same user."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
+
+
+class Listener:
+    """A listening unix socket that gives each connection of our own user to *accept*."""
+
+    def __init__(self, path: str, accept: Callable[[socket.socket], None]) -> None:
+        self.path = path
+        self._accept = accept
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # a dead daemon's: we hold the lock
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            self._socket.bind(path)
+        finally:
+            os.umask(mask)
+        self._socket.listen(512)
+        self._socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._socket, self._ready)
+
+    def _ready(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = self._socket.accept()
+                if peer_is_us(connection):
+                    self._accept(connection)
+                else:
+                    connection.close()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)

@@ -1,0 +1,270 @@
+"""
+The daemon's life: take the lock, open the store, recover, listen, serve, stop.
+
+One event loop serves callers and workers (unix sockets) and HTTP (uvicorn). Whoever started
+the daemon is told on ``$MCLI_READY_FD``, in one line of JSON, that it is ready or why not.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import uvicorn
+
+from mcli.daemon.api import create_app
+from mcli.daemon.attach import Caller
+from mcli.daemon.auth import make_token
+from mcli.daemon.dispatch import Dispatcher
+from mcli.daemon.link import Listener
+from mcli.daemon.recovery import recover
+from mcli.errors import DaemonError, MCLIError
+from mcli.home import Home
+from mcli.outcome import write_durably
+from mcli.settings import Settings
+from mcli.store.store import Store
+from mcli.version import PROTOCOL, __version__
+
+log = logging.getLogger("mcli.daemon")
+
+_SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
+HTTP_GRACE_S: Final = 1
+"""Seconds that open HTTP answers get when the daemon stops."""
+
+
+class AlreadyRunning(Exception):
+    """Another daemon holds the lock."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the daemon with the options of ``mcli daemon start``; the exit code."""
+    from mcli.cli.daemon import starting
+    import click
+
+    @click.command()
+    @starting
+    def command(apps: Sequence[str], **options: str | None) -> None:
+        home = Home.find()
+        try:
+            settings = Settings.load(options)
+        except MCLIError as error:
+            _report_failure(error)
+            sys.exit(error.exit_code)
+        sys.exit(serve(settings, home, list(apps)))
+
+    command.main(list(words), prog_name="mcli.daemon")
+    return 0
+
+
+def serve(settings: Settings, home: Home, apps: list[str]) -> int:
+    """Be the daemon of *home* until told to stop; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        home.create()
+        lock = _lock(home)
+    except AlreadyRunning:
+        _report_other(home)
+        return 0
+    except MCLIError as error:
+        _report_failure(error)
+        return error.exit_code
+    try:
+        return asyncio.run(_Server(settings, home, apps).run())
+    except MCLIError as error:
+        _report_failure(error)
+        return error.exit_code
+    finally:
+        os.close(lock)
+
+
+def _lock(home: Home) -> int:
+    """Hold the lock for as long as this process lives. A file's mere presence means nothing."""
+    fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise AlreadyRunning from None
+    return fd
+
+
+class _Server:
+    def __init__(self, settings: Settings, home: Home, apps: list[str]) -> None:
+        self._settings = settings
+        self._home = home
+        self._apps = apps
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, stop."""
+        os.chdir("/")
+        _become_subreaper()
+        http = _bind(self._settings)
+        store = Store.open(self._home.database)
+        try:
+            await self._serve(store, http)
+        finally:
+            store.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._home.address)
+        log.info("daemon.stopped")
+        return 0
+
+    async def _serve(self, store: Store, http: socket.socket) -> None:
+        dispatcher = Dispatcher(self._home, self._settings, store)
+        dispatcher.stop_requested = self._stop.set
+        dispatcher.url = f"http://{self._settings.host}:{http.getsockname()[1]}"
+        adopted = recover(dispatcher, store, self._home)
+        self._handle_signals(dispatcher)
+        listeners = [
+            Listener(self._home.worker_socket, dispatcher.pool.accept),
+            Listener(self._home.attach_socket, lambda connection: _greet(dispatcher, connection)),
+        ]
+        for job in adopted:
+            dispatcher.watch(dispatcher.adopt(job))
+        server = _http_server(dispatcher, self._home, http)
+        web = asyncio.create_task(server.serve(sockets=[http]))
+        look = asyncio.create_task(self._look(dispatcher))
+        _report_ready(dispatcher, self._home)
+        dispatcher.pump()
+        await self._stop.wait()
+        log.info("daemon.stopping")
+        dispatcher.draining = True
+        for listener in listeners:
+            listener.close()
+        look.cancel()
+        dispatcher.pool.close()
+        server.should_exit = True
+        await web
+
+    def _handle_signals(self, dispatcher: Dispatcher) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            os._exit(1)  # the second time: now
+        self._stop.set()
+
+    async def _look(self, dispatcher: Dispatcher) -> None:
+        """The back-stop: what events should have done is done again now and then."""
+        while True:
+            await asyncio.sleep(self._settings.worker_check_interval_s)
+            dispatcher.pump()
+            dispatcher.pool.trim()
+
+
+def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:
+    Caller(dispatcher, connection)
+
+
+def _reap(dispatcher: Dispatcher) -> None:
+    """All children that have ended: workers, and jobs whose worker has gone before them."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, _status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            dispatcher.pool.exited(pid)
+
+
+def _become_subreaper() -> None:
+    """Orphans of workers become our children, so that somebody waits for them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+# HTTP ---------------------------------------------------------------------------------
+
+
+class _WebServer(uvicorn.Server):
+    """uvicorn, as a guest in our event loop: the signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bind(settings: Settings) -> socket.socket:
+    host, port = settings.bind_host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise DaemonError(
+            f"cannot listen on {settings.host}:{port}: {error.strerror or error}; "
+            "choose another with --port N (0 takes a free one) or MCLI_BACKGROUND_PORT"
+        ) from error
+    return listening
+
+
+def _http_server(dispatcher: Dispatcher, home: Home, http: socket.socket) -> _WebServer:
+    port = http.getsockname()[1]
+    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    app = create_app(dispatcher, token=make_token(home.token), allowed_hosts=hosts)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=HTTP_GRACE_S,
+    )
+    return _WebServer(config)
+
+
+# Reports ------------------------------------------------------------------------------
+
+
+def _report_ready(dispatcher: Dispatcher, home: Home) -> None:
+    told = {
+        "pid": os.getpid(),
+        "url": dispatcher.url,
+        "version": __version__,
+        "protocol": PROTOCOL,
+        "started_at": dispatcher.status()["started_at"],
+    }
+    write_durably(home.address, json.dumps(told).encode())
+    log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
+    _report({"ok": True, **told})
+
+
+def _report_other(home: Home) -> None:
+    """Somebody else is the daemon: say where it is, as soon as it says so itself."""
+    from mcli.cli.launch import wait_for_address
+
+    told = wait_for_address(home)
+    _report({"ok": True, "already": True, **told})
+    if "MCLI_READY_FD" not in os.environ:
+        sys.stderr.write(f"mcli daemon already running: {told['url']} (pid {told['pid']})\n")
+
+
+def _report_failure(error: MCLIError) -> None:
+    log.error("daemon.failed %s", error)
+    _report(
+        {"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)}
+    )
+
+
+def _report(line: dict[str, Any]) -> None:
+    fd = os.environ.pop("MCLI_READY_FD", None)
+    if fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(int(fd), json.dumps(line).encode() + b"\n")
+            os.close(int(fd))

@@ -1,0 +1,61 @@
+"""
+From what a process did to what is said of its job. Pure.
+"""
+
+import json
+from typing import Any, Final
+
+from mcli.job import JobInfo
+from mcli.outcome import Outcome
+from mcli.states import Reason, State
+
+TIMEOUT_CODE: Final = 124
+OWN_CODE: Final = 125
+
+
+def verdict(outcome: Outcome) -> dict[str, Any]:
+    """The final state and its columns, as ``queue.finish`` takes them."""
+    state, reason, code = _judge(outcome)
+    kept = outcome.returned and outcome.result is not None
+    return {
+        "state": state,
+        "reason": reason,
+        "exit_code": code,
+        "signal": outcome.signal,
+        "result_json": json.dumps(outcome.result) if kept or outcome.has_result else None,
+        "error": outcome.error,
+    }
+
+
+def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:
+    code = outcome.exit_code
+    if code == 0 and outcome.complete and outcome.reached:
+        return State.SUCCEEDED, None, 0
+    if outcome.reason == "user":
+        return State.CANCELLED, Reason.USER, code
+    if outcome.reason == "timeout":
+        return State.FAILED, Reason.TIMEOUT, TIMEOUT_CODE
+    if outcome.reason is not None:
+        return State.FAILED, Reason(outcome.reason), code
+    if outcome.signal is not None:
+        return State.FAILED, Reason.SIGNAL, None
+    if not outcome.reached:
+        return State.FAILED, Reason.NOT_REACHED, OWN_CODE
+    if code == 0:
+        return State.FAILED, Reason.NO_OUTCOME, 0
+    return State.FAILED, Reason.EXCEPTION if outcome.error else Reason.EXIT_NONZERO, code
+
+
+def ending(job: JobInfo) -> dict[str, Any]:
+    """What the process that waited for *job* is to do: an exit code, a signal, a line to say."""
+    code, die_by, message = job.exit_code, job.signal, None
+    if job.state is State.LOST:
+        code, message = OWN_CODE, f"job {job.id} is lost: how it ended cannot be known"
+    elif job.reason is Reason.TIMEOUT:
+        code, die_by = TIMEOUT_CODE, None
+        message = f"job {job.id} was ended after its timeout of {job.timeout_s:g} s"
+    elif job.reason is Reason.INPUT_LOST:
+        code, message = OWN_CODE, job.error
+    if code is None:
+        code = 128 + die_by if die_by else OWN_CODE
+    return {"exit_code": code, "die_by": die_by, "message": message}

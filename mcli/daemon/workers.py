@@ -1,0 +1,256 @@
+"""
+The workers: started per app when a job needs one, kept warm for the next.
+
+A job goes to a worker whose imports saw the same as it would: the same interpreter and
+program, and the same values of all variables that were read meanwhile.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+from mcli import frames
+from mcli.daemon.link import Link
+from mcli.home import Home
+from mcli.invocation import Invocation, interpreter_environment
+from mcli.settings import Settings
+from mcli.version import PROTOCOL
+
+log = logging.getLogger("mcli.workers")
+
+READY_S: Final = 60.0
+"""Seconds that an app's imports may take; then its jobs start without them."""
+
+
+class Placed(Protocol):
+    """What the pool needs to know of a job that waits for a worker."""
+
+    id: str
+    invocation: Invocation
+
+
+@dataclass(eq=False)
+class Worker:
+    """A connected worker."""
+
+    link: Link
+    pid: int
+    key: str
+    kind: str
+    reads: Mapping[str, str | None]
+    cwd: str | None
+    env: Mapping[str, str]
+    jobs: set[str] = field(default_factory=set)
+    retiring: bool = False
+    idle_since: float = field(default_factory=time.monotonic)
+
+    def fits(self, invocation: Invocation) -> bool:
+        """Whether the job would have found the world as this worker's imports found it."""
+        if self.retiring or self.link.closed or self.key != invocation.app.key():
+            return False
+        if self.kind == "exec":
+            return True
+        if self.cwd not in (None, invocation.cwd):
+            return False
+        env = invocation.env
+        if any(env.get(key) != value for key, value in self.reads.items()):
+            return False
+        return self.env == interpreter_environment(env)
+
+
+class Starting:
+    """A worker that was started and has not reported yet, and the jobs that wait for it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", key: str, *, cold: bool) -> None:
+        self.process = process
+        self.key = key
+        self.cold = cold
+        self.waiting: list[Placed] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self) -> None:
+        """It has reported, or ended: it is waited for no longer."""
+        if self.timer:
+            self.timer.cancel()
+        self.process.returncode = 0  # the daemon reaps all its children itself
+
+
+class Pool:
+    """All workers. ``place`` finds or starts one; the callbacks tell what came of it."""
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        *,
+        on_place: Callable[[Placed, Worker], None],
+        on_fail: Callable[[Placed, str], None],
+        on_frame: Callable[[Worker, int, dict[str, Any]], None],
+        on_ready: Callable[[Worker, list[dict[str, Any]]], None],
+        on_lost: Callable[[Worker], None],
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._on_place = on_place
+        self._on_fail = on_fail
+        self._on_frame = on_frame
+        self._on_ready = on_ready
+        self._on_lost = on_lost
+        self._workers: list[Worker] = []
+        self._starting: dict[int, Starting] = {}
+
+    def __iter__(self) -> Any:
+        return iter(list(self._workers))
+
+    # Placing --------------------------------------------------------------------------
+
+    def place(self, job: Placed) -> None:
+        """Give *job* to a worker that fits it, now or when one is ready."""
+        fitting = [worker for worker in self._workers if worker.fits(job.invocation)]
+        if fitting:
+            self._give(job, fitting[0])
+            return
+        key = job.invocation.app.key()
+        starting = next((s for s in self._starting.values() if s.key == key), None)
+        if starting is None:
+            self._start(job, cold=False)
+        else:
+            starting.waiting.append(job)
+
+    def _give(self, job: Placed, worker: Worker) -> None:
+        worker.jobs.add(job.id)
+        self._on_place(job, worker)
+
+    def _start(self, job: Placed, *, cold: bool) -> None:
+        app = job.invocation.app
+        try:
+            process = _spawn(self._home, job.invocation, cold=cold)
+        except OSError as error:
+            self._on_fail(job, f"cannot start {app.python}: {error.strerror}")
+            return
+        starting = Starting(process, app.key(), cold=cold)
+        starting.waiting.append(job)
+        starting.timer = asyncio.get_running_loop().call_later(READY_S, self._late, starting)
+        self._starting[process.pid] = starting
+        log.info("worker.started pid=%d app=%s cold=%s", process.pid, app, cold)
+
+    def _late(self, starting: Starting) -> None:
+        log.warning("worker.late pid=%d", starting.process.pid)
+        starting.process.kill()
+
+    def exited(self, pid: int) -> None:
+        """The child *pid* has ended. One that had not reported yet failed its jobs."""
+        starting = self._starting.pop(pid, None)
+        if starting is None:
+            return
+        starting.settle()
+        for job in starting.waiting:
+            if starting.cold:
+                self._on_fail(job, f"the worker (pid {pid}) ended before it was ready")
+            else:
+                self._start(job, cold=True)
+
+    # Connections ----------------------------------------------------------------------
+
+    def accept(self, connection: socket.socket) -> None:
+        """A worker has connected; its first frame says which it is."""
+        worker: Worker | None = None
+
+        def on_frame(kind: int, payload: dict[str, Any]) -> None:
+            nonlocal worker
+            if worker is not None:
+                self._on_frame(worker, kind, payload)
+            elif kind == frames.READY and payload["protocol"] == PROTOCOL:
+                worker = self._register(link, payload)
+            else:
+                link.close()
+
+        def on_close() -> None:
+            if worker is not None:
+                self._workers.remove(worker)
+                self._on_lost(worker)
+
+        link = Link(connection, on_frame, on_close)
+
+    def _register(self, link: Link, payload: dict[str, Any]) -> Worker:
+        worker = Worker(
+            link=link,
+            pid=payload["pid"],
+            key=payload["key"],
+            kind=payload["app"]["kind"],
+            reads=payload["reads"],
+            cwd=payload["cwd"],
+            env=payload["env"],
+            jobs={facts["job"] for facts in payload["jobs"]},
+        )
+        self._workers.append(worker)
+        self._on_ready(worker, payload["jobs"])
+        starting = self._starting.pop(worker.pid, None)
+        if starting is not None:
+            starting.settle()
+            first, *rest = starting.waiting
+            self._give(first, worker)  # it was started with this one's environment
+            for job in rest:
+                self.place(job)
+        return worker
+
+    def done(self, worker: Worker, job_id: str) -> None:
+        """*worker* has nothing to do with that job any more."""
+        worker.jobs.discard(job_id)
+        worker.idle_since = time.monotonic()
+
+    def retire(self, worker: Worker) -> None:
+        """Let *worker* end when its jobs have."""
+        if not worker.retiring:
+            worker.retiring = True
+            worker.link.send(frames.RETIRE, {})
+
+    def trim(self) -> None:
+        """Retire workers that have been idle for too long, or are too many."""
+        idle = sorted((w for w in self._workers if not w.jobs and not w.retiring), key=_idle)
+        surplus = max(0, len(idle) - self._settings.workers_warm_max)
+        now = time.monotonic()
+        for number, worker in enumerate(idle):
+            if number < surplus or now - worker.idle_since > self._settings.worker_idle_s:
+                self.retire(worker)
+
+    def close(self) -> None:
+        """The daemon ends: idle workers end too, the others when their jobs have."""
+        for worker in list(self._workers):
+            self.retire(worker)
+        for starting in self._starting.values():
+            starting.process.kill()
+
+
+def _idle(worker: Worker) -> float:
+    return worker.idle_since
+
+
+def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Popen[bytes]":
+    """``<the app's python> -m mcli.worker``, with the caller's environment and the caller's mcli."""
+    app = invocation.app
+    config = {
+        "home": home.root,
+        "key": app.key(),
+        "app": asdict(app),
+        "cwd": invocation.cwd if os.path.isdir(invocation.cwd) else "/",
+        "log": home.log,
+        "cold": cold,
+    }
+    return subprocess.Popen(
+        [app.python, *app.flags, "-m", "mcli.worker", json.dumps(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=app.mcli_root or None,
+        env=invocation.env,
+        start_new_session=True,
+    )
+

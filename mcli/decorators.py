@@ -1,0 +1,168 @@
+"""
+``@mcli.background``: what is remembered of a command, and the wrapper around its body.
+
+A decorator only records; whether a call is sent to the daemon is decided when it is made.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, overload
+
+from mcli import replay
+from mcli.routing import Passage
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+DETACH: Final = "mcli_detach"
+_HELP: Final = "Run in the background: print the job's id and exit."
+
+
+class Background:
+    """What ``@background`` was told about one command."""
+
+    __slots__ = ("auto_route", "command_name", "fallback_to_local", "timeout")
+
+    def __init__(
+        self,
+        command_name: str | None,
+        auto_route: bool,
+        fallback_to_local: bool,
+        timeout: float | None,
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout={timeout!r}: seconds above 0, or None for no limit")
+        self.command_name = command_name
+        self.auto_route = auto_route
+        self.fallback_to_local = fallback_to_local
+        self.timeout = timeout
+
+
+@overload
+def background(command: C, /) -> C: ...
+@overload
+def background(
+    *,
+    command_name: str | None = None,
+    auto_route: bool = True,
+    fallback_to_local: bool = True,
+    timeout: float | None = None,
+) -> Callable[[C], C]: ...
+def background(
+    command: Any = None,
+    /,
+    *,
+    command_name: str | None = None,
+    auto_route: bool = True,
+    fallback_to_local: bool = True,
+    timeout: float | None = None,
+) -> Any:
+    """Run a Click or Typer command in the background, as if it ran here.
+
+    Goes above or below ``@click.command()`` / ``@group.command()`` / ``@app.command()``,
+    with or without arguments, and on a finished ``click.Command``. Adds the option
+    ``--detach``, unless the command has one of that name.
+
+    Args:
+        command_name: Name shown in lists. None: the command's own, as in its usage line.
+        auto_route: False: run in the caller's process unless ``--detach`` is given.
+        fallback_to_local: False: fail with exit code 125 when no daemon is running,
+            instead of running in the caller's process.
+        timeout: Seconds the job may run before it is ended with exit code 124.
+            None: the setting ``MCLI_BACKGROUND_TIMEOUT``.
+
+    Raises:
+        TypeError: It is a group, or has no function to run.
+        ValueError: *timeout* is not above 0.
+    """
+    told = Background(command_name, auto_route, fallback_to_local, timeout)
+    if replay.current is not None:
+        replay.prepare()
+    if command is None:
+        return functools.partial(_decorate, told)
+    return _decorate(told, command)
+
+
+def _decorate(told: Background, command: Any) -> Any:
+    if hasattr(command, "commands") or hasattr(command, "resolve_command"):
+        raise TypeError("@mcli.background goes on commands, not on the group that holds them")
+    if hasattr(command, "callback") and hasattr(command, "params"):
+        if command.callback is None:
+            raise TypeError(f"the command {command.name!r} has no function to run")
+        if not replay.is_background(command.callback):
+            command.callback = wrap(told, command.callback)
+            _add_option(command.params, at_end=True)
+        return command
+    if not callable(command):
+        raise TypeError(f"@mcli.background goes on a command, not on {command!r}")
+    if replay.is_background(command):
+        return command
+    wrapper = wrap(told, command)
+    _add_to_function(wrapper, command)
+    return wrapper
+
+
+def wrap(told: Background, function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, asked at each call where it is to run."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with Passage(told, _detach(kwargs)) as passage:
+            if passage.here:
+                passage.value = function(*args, **kwargs)
+        return passage.value
+
+    wrapper.__mcli__ = told  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _detach(kwargs: dict[str, Any]) -> bool:
+    import os
+
+    asked = bool(kwargs.pop(DETACH, False))
+    return asked or os.environ.get("MCLI_DETACH", "").lower() in ("1", "true", "yes", "on")
+
+
+def _add_option(params: list[Any], *, at_end: bool) -> None:
+    import click
+
+    if any("--detach" in getattr(param, "opts", ()) for param in params):
+        return
+    option = click.Option(["--detach", DETACH], is_flag=True, help=_HELP)
+    params.insert(len(params) if at_end else 0, option)
+
+
+def _add_to_function(wrapper: Any, function: Any) -> None:
+    """Leave the option where Click's ``command()`` will look for it, and where Typer's will."""
+    given = getattr(function, "__click_params__", None)
+    params = list(given or ())
+    # Click reads this list from the bottom decorator up: first here is last in --help.
+    _add_option(params, at_end=False)
+    wrapper.__click_params__ = params
+    if "typer" in sys.modules and given is None:
+        _add_typer_option(wrapper, function)
+
+
+def _add_typer_option(wrapper: Any, function: Any) -> None:
+    import inspect
+
+    typer = sys.modules["typer"]
+    signature = inspect.signature(function)
+    if any(_declares_detach(parameter) for parameter in signature.parameters.values()):
+        return
+    option = inspect.Parameter(
+        DETACH,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=typer.Option(False, "--detach", help=_HELP),
+        annotation=bool,
+    )
+    parameters = [*signature.parameters.values(), option]
+    wrapper.__signature__ = signature.replace(parameters=parameters)
+    wrapper.__annotations__ = {**function.__annotations__, DETACH: bool}
+
+
+def _declares_detach(parameter: Any) -> bool:
+    """Whether a parameter of a Typer function is an option called ``--detach`` already."""
+    told = [parameter.default, *getattr(parameter.annotation, "__metadata__", ())]
+    named = any("--detach" in (getattr(item, "param_decls", None) or ()) for item in told)
+    return named or parameter.name == "detach"

@@ -1,0 +1,132 @@
+"""
+All that is needed to run a command again in another process.
+
+Made in the caller's process, stored by the daemon, obeyed by a worker. ``repr`` shows
+neither argv nor environment: both may hold secrets. Strings are what Python made of the
+bytes (``surrogateescape``); JSON carries lone surrogates as escapes, so any bytes survive.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["script", "module", "object", "exec"]
+Stdio = Literal["tty", "fd", "pipe", "out", "null", "closed"]
+"""``fd``: the caller's own descriptor, passed along. ``out``: the same as stdout."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The program that holds the command, and the interpreter that runs it.
+
+    ``script``: target is a path. ``module``: as for ``python -m``. ``object``: a
+    ``module:attribute`` or ``path.py:attribute`` that is a Click command. ``exec``: any
+    program; target is its name and ``python`` is the interpreter that mcli itself runs in.
+    """
+
+    kind: Kind
+    target: str
+    python: str
+    flags: tuple[str, ...] = ()
+    mcli_root: str = ""
+    """Directory that holds the ``mcli`` package the caller has imported."""
+
+    cwd: str = ""
+    """Directory of ``sys.path[0]`` for ``python -m``; else empty."""
+
+    def key(self) -> str:
+        """What two invocations must share to be run by the same worker."""
+        kind, target = (self.kind, self.target) if self.kind != "exec" else ("exec", "")
+        return "\0".join((self.python, *self.flags, kind, target, self.mcli_root, self.cwd))
+
+    def __str__(self) -> str:
+        return f"-m {self.target}" if self.kind == "module" else self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The caller's terminal: size and settings for the job's own."""
+
+    rows: int
+    cols: int
+    attributes: list[Any] = field(default_factory=list)
+    """As of ``termios.tcgetattr``, the control characters as integers; empty: the defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which call of the program is to run, and what the caller's process has done already."""
+
+    path: tuple[str, ...]
+    """Names of the command and its parents, from below the root."""
+
+    parameters: str
+    """Fingerprint of the command's parameters: the replay must arrive with the same."""
+
+    passed: list[list[Any]] = field(default_factory=list)
+    """[path, result] of every background command that the caller has passed before this one."""
+
+    prompted: list[list[Any]] = field(default_factory=list)
+    """[path, parameter, value] of what the caller's user has typed at ``prompt=`` options."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Invocation:
+    """One call of a command, complete."""
+
+    name: str
+    app: App
+    argv: list[str]
+    """What follows the program's name."""
+
+    cwd: str
+    env: dict[str, str]
+    umask: int = 0o022
+    argv0: str = ""
+    """``sys.argv[0]`` of a script as it was typed."""
+
+    stdio: tuple[Stdio, Stdio, Stdio] = ("null", "pipe", "pipe")
+    terminal: Terminal | None = None
+    ignored_signals: list[int] = field(default_factory=list)
+    replay: Replay | None = None
+    """None: the whole program runs, nothing muted (``mcli run``, ``submit``)."""
+
+    timeout_s: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Invocation {self.name}>"
+
+    def document(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, document: dict[str, Any]) -> "Invocation":
+        """The inverse of ``document``.
+
+        Raises:
+            TypeError, KeyError: It is not one.
+        """
+        fields = dict(document)
+        app = dict(fields["app"])
+        app["flags"] = tuple(app["flags"])
+        fields["app"] = App(**app)
+        fields["stdio"] = tuple(fields["stdio"])
+        if fields.get("terminal"):
+            fields["terminal"] = Terminal(**fields["terminal"])
+        if fields.get("replay"):
+            replay = dict(fields["replay"])
+            replay["path"] = tuple(replay["path"])
+            fields["replay"] = Replay(**replay)
+        return cls(**fields)
+
+
+def interpreter_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an interpreter and its libraries read by themselves as they start."""
+    prefixes = ("PYTHON", "LC_", "LD_", "MALLOC_", "GLIBC_")
+    names = ("LANG", "LANGUAGE", "TZ", "HOME")
+    return {
+        key: value
+        for key, value in sorted(env.items())
+        if key.startswith(prefixes) or key in names or key.endswith("_NUM_THREADS")
+    }

@@ -1,0 +1,156 @@
+"""
+What is known about a job, as a value: the same fields for the daemon, the verbs and the API.
+
+Also the making of ids, because the client names its job before it sends it. Imported by the
+caller's process, so it needs nothing but ``os``, ``time`` and ``dataclasses``.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mcli.states import FINAL, Reason, State
+
+Route = Literal["daemon", "local"]
+"""Who runs it: the daemon, or (decided by the arbiter) the process that called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInfo:
+    """A job as it was at one moment. Times are Unix seconds; what is not (yet) known is None.
+
+    ``argv`` may hold secrets, so that ``repr`` leaves it out. Text that came from the system
+    (``argv``, ``cwd``) is as ``os.fsdecode`` makes it: any bytes survive.
+    """
+
+    id: str
+    name: str
+    state: State
+    reason: Reason | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    attempt: int = 0
+    """Number of the newest attempt, from 1; 0 before the first. It names one execution and is
+    never used twice, so that attempts which never began (``revoked``) leave gaps."""
+    argv: list[str] = field(repr=False)
+    cwd: str
+    created_at: float
+    queued_at: float | None = None
+    """When it entered the queue for the newest attempt."""
+    started_at: float | None = None
+    """When the newest attempt was given to a worker."""
+    stopping_at: float | None = None
+    finished_at: float | None = None
+    result: Any = field(default=None, repr=False)
+    has_result: bool = False
+    """Tells a result that is None from no result."""
+    error: str | None = field(default=None, repr=False)
+    worker_pid: int | None = None
+    pid: int | None = None
+    app: str
+    """The program, in a few words."""
+    command: str | None = None
+    """Path of the command in the program, e.g. ``db load``; None for a program without commands."""
+    timeout_s: float | None = None
+    """Seconds that an attempt may run; None: as long as it likes."""
+    route: Route = "daemon"
+    cancel_requested: bool = False
+    revoked: int = 0
+    """How many of the attempts never began: ``attempt - revoked`` is what a limit counts."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def run_s(self) -> float | None:
+        """Seconds the newest attempt took; None when it has not ended or never began."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(0.0, self.finished_at - self.started_at)
+
+    def document(self) -> dict[str, Any]:
+        """The job as JSON shows it: always the same keys in the same order, always encodable."""
+        run_s = self.run_s
+        fields = {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state.value,
+            "reason": self.reason and self.reason.value,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "attempt": self.attempt,
+            "argv": self.argv,
+            "cwd": self.cwd,
+            "created_at": timestamp(self.created_at),
+            "started_at": timestamp(self.started_at),
+            "finished_at": timestamp(self.finished_at),
+            "run_s": None if run_s is None else round(run_s, 3),
+            "result": self.result,
+            "error": self.error,
+            "worker_pid": self.worker_pid,
+            "pid": self.pid,
+            "app": self.app,
+            "command": self.command,
+            "timeout_s": self.timeout_s,
+            "queued_at": timestamp(self.queued_at),
+            "route": self.route,
+        }
+        return {key: _encodable(value) for key, value in fields.items()}
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC, to the millisecond: ``2025-01-31T08:30:00.250Z``."""
+    if seconds is None:
+        return None
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
+
+
+def _encodable(value: Any) -> Any:
+    """*value* with what UTF-8 cannot carry (lone surrogates) spelled out as ``\\udcff``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return value
+
+
+_RANDOM_BITS = 74
+_HEX = frozenset("0123456789abcdef")
+_last = 0
+
+
+def new_id() -> str:
+    """A UUID of version 7: the time in milliseconds, then chance. 36 characters, lower case.
+
+    Ids that a process makes one after the other sort in that order, also within a
+    millisecond and when the clock is set back.
+
+    Source:
+        RFC 9562, section 5.7, and section 6.2 method 2 for the order within a millisecond.
+    """
+    global _last
+    milliseconds = time.time_ns() // 1_000_000
+    drawn = milliseconds << _RANDOM_BITS | int.from_bytes(os.urandom(10), "big") >> 6
+    if drawn <= _last:
+        drawn = _last + 1 + int.from_bytes(os.urandom(4), "big")
+    _last = drawn
+    return _uuid7(drawn)
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* may be a job's id, and so the name of its directory."""
+    groups = text.split("-")
+    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and _HEX.issuperset("".join(groups))
+
+
+def _uuid7(number: int) -> str:
+    """48 bits of time and 74 of chance, with version and variant put between them."""
+    milliseconds, chance = number >> _RANDOM_BITS, number & ((1 << _RANDOM_BITS) - 1)
+    high, low = chance >> 62, chance & ((1 << 62) - 1)
+    digits = f"{milliseconds:012x}7{high:03x}{0b10 << 62 | low:016x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

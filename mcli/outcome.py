@@ -1,0 +1,77 @@
+"""
+What one attempt produced, and the file that says so.
+
+The job process writes ``<attempt>.outcome`` as its last act; its worker completes it with
+what ``waitpid`` says (which wins about signals and exit codes). The file is the truth, the
+row in the store follows it.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """The end of one attempt."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    returned: bool = False
+    """The body returned; ``result`` is its value."""
+
+    reached: bool = True
+    """False: the replayed program ended before it came to the command's body."""
+
+    complete: bool = False
+    """The process came to its regular end, and wrote this itself."""
+
+    result: Any = None
+    has_result: bool = False
+    """False with ``returned``: the value is not JSON; ``result`` is then its description."""
+
+    error: str | None = None
+    """Traceback or message of what ended it."""
+
+    reason: str | None = None
+    """Set by whoever ended it on purpose: ``timeout``, ``user``, ``spawn_error``."""
+
+    worker_pid: int | None = None
+    pid: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def outcome_path(folder: str, attempt: int) -> str:
+    return os.path.join(folder, f"{attempt}.outcome")
+
+
+def write_outcome(folder: str, attempt: int, outcome: Outcome) -> None:
+    """Put the file in its place, whole and durable, or not at all."""
+    path = outcome_path(folder, attempt)
+    text = json.dumps(outcome.document()).encode("ascii")
+    write_durably(path, text)
+
+
+def read_outcome(folder: str, attempt: int) -> Outcome | None:
+    """The outcome, or None while there is none."""
+    try:
+        with open(outcome_path(folder, attempt), "rb") as file:
+            return Outcome(**json.load(file))
+    except FileNotFoundError:
+        return None
+
+
+def write_durably(path: str, content: bytes) -> None:
+    """Write a temporary file, fsync it, rename it."""
+    fd = os.open(path + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(path + ".tmp", path)

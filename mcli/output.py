@@ -1,0 +1,92 @@
+"""
+The record log: everything a job printed, as (time, stream, bytes), in order.
+
+One file per job, ``output.log``, written by one process at a time with whole-record
+appends and read by anybody at any moment. Offsets are bytes in the file; a reader goes on
+from the ``next_offset`` of the last record it saw. A record cut short by a crash is not
+returned.
+
+A record is 16 bytes of head (microseconds since the epoch, length, stream) and the data.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+HEAD: Final = struct.Struct("<QIB3x")
+
+
+class Stream(IntEnum):
+    """Where a piece of output came out of the job."""
+
+    STDOUT = 1
+    STDERR = 2
+    TTY = 3
+    """Its terminal, where stdout and stderr are one."""
+
+
+class Record(NamedTuple):
+    """One piece of output. ``time_s`` is Unix time in seconds."""
+
+    offset: int
+    next_offset: int
+    time_s: float
+    stream: Stream
+    data: bytes
+
+
+class Log:
+    """The writing end of a record log."""
+
+    __slots__ = ("_fd", "size")
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.size = os.fstat(self._fd).st_size
+
+    def append(self, stream: int, data: bytes) -> None:
+        """Add one record."""
+        head = HEAD.pack(time.time_ns() // 1000, len(data), stream)
+        written = os.writev(self._fd, (head, data))
+        whole = len(head) + len(data)
+        while written < whole:  # a full disk may take a part; the rest must follow or fail
+            written += os.write(self._fd, (head + data)[written:])
+        self.size += whole
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list[Record]:
+    """Whole records from *offset* on, about *limit_bytes* of them (at least one, if there is one).
+
+    A missing file has none.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        return list(_parse(fd, offset, limit_bytes))
+    finally:
+        os.close(fd)
+
+
+def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
+    block = os.pread(fd, limit_bytes, offset)
+    at = 0
+    while len(block) - at >= HEAD.size:
+        time_us, length, stream = HEAD.unpack_from(block, at)
+        end = at + HEAD.size + length
+        if end > len(block):
+            if at:
+                return
+            # A record longer than the limit: read it whole, or not at all if it was cut short.
+            block = os.pread(fd, end, offset)
+            if len(block) < end:
+                return
+        yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), block[at + HEAD.size : end])
+        at = end

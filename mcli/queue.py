@@ -1,0 +1,421 @@
+"""
+Jobs moving through their life: submit, claim, start, finish, stop, forget.
+
+The only module that changes a state. Each verb is given the connection of a transaction
+(``Store.write`` commits it, and only then may anyone be told) and the time as ``now`` (Unix
+seconds). A move is made by compare-and-set on the states of its row in ``MOVES`` and, where
+a process reports, on the attempt; a final state is never written over. A verb that comes
+too late or a second time changes nothing, so that callers may repeat it.
+
+Called by the daemon; nothing else has a store.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.sql.elements import ColumnElement
+
+from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
+from mcli.job import JobInfo, is_id
+from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
+from mcli.store.schema import QUEUED, SCHEDULED, counters, invocations, jobs
+
+LATEST: Final = "-"
+"""What people write for the newest job."""
+
+NOT_JSON: Final = "what the command returned is not JSON, and was not kept"
+
+_INNER: Final = frozenset({"priority", "due_at"})
+_ID_DIGITS: Final = frozenset("0123456789abcdef-")
+_ENDINGS: Final = {
+    State.SUCCEEDED: Event.SUCCEED,
+    State.FAILED: Event.FAIL,
+    State.CANCELLED: Event.ENDED,
+    State.LOST: Event.LOSE,
+}
+_ACCEPT: Final = insert(jobs).on_conflict_do_nothing().returning(jobs)
+_KEEP: Final = insert(invocations)
+_GET: Final = select(jobs).where(jobs.c.id == bindparam("job_id"))
+_NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
+
+
+# Moves ------------------------------------------------------------------------------------
+
+
+def submit(
+    conn: Connection,
+    *,
+    now: float,
+    job_id: str,
+    name: str,
+    app: str,
+    command: str | None,
+    argv: list[str],
+    cwd: str,
+    invocation: bytes,
+    timeout_s: float | None,
+    priority: int = 0,
+) -> JobInfo:
+    """Accept a job; the insertion of its id is what decides that the daemon runs it.
+
+    A client that did not get the answer sends the same again, and gets the same job.
+
+    Args:
+        job_id: Made by the client, see ``new_id``.
+        invocation: All that is needed to run it, opaque here.
+        timeout_s: Seconds an attempt may run; None for no limit.
+        priority: Higher is claimed first.
+
+    Raises:
+        RequestError: The id is none.
+        Conflict: The id is taken by another invocation, or by a caller that runs it itself.
+    """
+    if not is_id(job_id):
+        raise RequestError(f"{job_id!a} is no job id: a UUID in lower case is one")
+    row = {
+        "id": job_id,
+        "name": name,
+        "state": State.QUEUED,
+        "route": "daemon",
+        "priority": priority,
+        "timeout_s": timeout_s,
+        "created_at": now,
+        "queued_at": now,
+        "app": app,
+        "command": command,
+        "argv": argv,
+        "cwd": cwd,
+    }
+    accepted = conn.execute(_ACCEPT, row).one_or_none()
+    if accepted is None:
+        return _accepted_before(conn, job_id, invocation)
+    conn.execute(_KEEP, {"job_id": job_id, "body": invocation})
+    return _job(accepted)
+
+
+def _accepted_before(conn: Connection, job_id: str, body: bytes) -> JobInfo:
+    job = get(conn, job_id)
+    if job.route == "local":
+        raise Conflict(f"job {job_id} is run by the process that made it, not by the daemon")
+    if invocation(conn, job_id) != body:
+        raise Conflict(f"job {job_id} exists and is another one; a new job needs a new id")
+    return job
+
+
+def claim(conn: Connection, *, now: float, limit: int) -> list[JobInfo]:
+    """Begin an attempt of up to *limit* queued jobs: highest priority first, then oldest."""
+    first = (
+        select(jobs.c.id)
+        .where(jobs.c.state == QUEUED)
+        .order_by(jobs.c.priority.desc(), jobs.c.id)
+        .limit(limit)
+    )
+    begun = {"attempt": jobs.c.attempt + 1, "started_at": now}
+    rows = _move(conn, Event.CLAIM, jobs.c.id.in_(first), begun)
+    return [_job(row) for row in sorted(rows, key=lambda row: (-row.priority, row.id))]
+
+
+def started(conn: Connection, *, job_id: str, attempt: int, pid: int, worker_pid: int) -> None:
+    """Note the processes of an attempt, unless it has ended by now."""
+    conn.execute(
+        update(jobs)
+        .where(_attempt(job_id, attempt), jobs.c.state.in_((State.RUNNING, State.STOPPING)))
+        .values(pid=pid, worker_pid=worker_pid)
+    )
+
+
+def revoke(conn: Connection, *, now: float, job_id: str, attempt: int) -> JobInfo:
+    """Put a job back whose attempt never began; the attempt's number is not used again.
+
+    Raises:
+        UnknownJob: No job has that id.
+    """
+    undone = _NO_PROCESS | {"queued_at": now, "revoked": jobs.c.revoked + 1}
+    return _one(conn, job_id, _move(conn, Event.REVOKE, _attempt(job_id, attempt), undone))
+
+
+def discard(
+    conn: Connection, *, now: float, job_id: str, reason: Reason, error: str | None = None
+) -> JobInfo:
+    """Fail a queued job that cannot begin any more; one that has begun is left alone.
+
+    Raises:
+        UnknownJob: No job has that id.
+    """
+    ended = {"finished_at": now, "reason": reason, "error": error}
+    return _one(conn, job_id, _move(conn, Event.DISCARD, jobs.c.id == job_id, ended))
+
+
+def finish(
+    conn: Connection,
+    *,
+    now: float,
+    job_id: str,
+    attempt: int,
+    state: State,
+    reason: Reason | None = None,
+    exit_code: int | None = None,
+    signal: int | None = None,
+    result_json: str | None = None,
+    error: str | None = None,
+) -> JobInfo:
+    """End a job with the outcome of an attempt.
+
+    A report that is late, repeated or about an older attempt changes nothing.
+
+    Args:
+        state: One of ``FINAL``.
+        reason: Needed for every state but ``succeeded``.
+        result_json: What the command returned. Not kept when it is no JSON: how a job
+            ended never depends on what it returned.
+
+    Returns:
+        The job as it is now, which need not be as reported.
+
+    Raises:
+        UnknownJob: No job has that id.
+        InvalidTransition: *state* is not final.
+    """
+    if state not in _ENDINGS:
+        raise InvalidTransition(
+            f"{state.value} is no end of a job; an end is succeeded, failed, cancelled or lost"
+        )
+    if result_json is not None and not _is_json(result_json):
+        result_json, error = None, error or NOT_JSON
+    outcome = {
+        "finished_at": now,
+        "reason": reason,
+        "exit_code": exit_code,
+        "signal": signal,
+        "result": result_json,
+        "error": error,
+    }
+    return _one(conn, job_id, _move(conn, _ENDINGS[state], _attempt(job_id, attempt), outcome))
+
+
+def request_stop(
+    conn: Connection, *, now: float, job_id: str, reason: Reason = Reason.USER
+) -> JobInfo:
+    """Ask a job to end. One that has not begun is cancelled at once, with *reason*.
+
+    Returns:
+        The job: ``cancelled``; or ``stopping``, and its process has to be told.
+
+    Raises:
+        UnknownJob: No job has that id.
+        InvalidTransition: It has ended, or it runs in the process that made it.
+    """
+    this = (jobs.c.id == job_id) & (jobs.c.route == "daemon")
+    asked = {"cancel_requested": True}
+    cancelled = asked | {"finished_at": now, "reason": reason, "due_at": None}
+    moved = _move(conn, Event.CANCEL, this, cancelled) or _move(
+        conn, Event.STOP, this, asked | {"stopping_at": now}
+    )
+    if moved:
+        return _job(moved[0])
+    job = get(conn, job_id)
+    if job.is_final:
+        raise InvalidTransition(f"job {job_id} has ended already: it is {job.state.value}")
+    if job.route == "local":
+        raise InvalidTransition(
+            f"job {job_id} runs in the process that made it; end that one (pid {job.pid})"
+        )
+    return job
+
+
+def retry(conn: Connection, *, now: float, job_id: str, attempt: int, due_at: float) -> JobInfo:
+    """Let a job that failed wait for another attempt; one that was asked to end is left alone.
+
+    Args:
+        due_at: When it may be queued again, in Unix seconds; not before *now*.
+
+    Raises:
+        UnknownJob: No job has that id.
+    """
+    waiting = _NO_PROCESS | {"queued_at": None, "due_at": max(now, due_at)}
+    return _one(conn, job_id, _move(conn, Event.RETRY, _attempt(job_id, attempt), waiting))
+
+
+def due(conn: Connection, *, now: float, limit: int) -> list[JobInfo]:
+    """Queue up to *limit* scheduled jobs whose time has come, the longest overdue first."""
+    come = (
+        select(jobs.c.id)
+        .where(jobs.c.state == SCHEDULED, jobs.c.due_at <= now)
+        .order_by(jobs.c.due_at)
+        .limit(limit)
+    )
+    rows = _move(conn, Event.DUE, jobs.c.id.in_(come), {"queued_at": now, "due_at": None})
+    return [_job(row) for row in rows]
+
+
+def forget(conn: Connection, job_id: str) -> None:
+    """Remove a finished job's rows; its files are the caller's to remove.
+
+    Raises:
+        UnknownJob: No job has that id.
+        InvalidTransition: It has not ended.
+    """
+    gone = conn.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(FINAL)))
+    if gone.rowcount == 0:
+        job = get(conn, job_id)
+        raise InvalidTransition(
+            f"job {job_id} is {job.state.value}; only an ended job can be removed"
+        )
+
+
+def _move(
+    conn: Connection, event: Event, which: ColumnElement[bool], values: Mapping[str, Any]
+) -> Sequence[Row[Any]]:
+    """Compare and set: the rows that were in one of the event's sources, as they are now."""
+    move = MOVES[event]
+    statement = (
+        update(jobs)
+        .where(which, jobs.c.state.in_(move.sources))
+        .values(state=move.target, **values)
+        .returning(jobs)
+    )
+    return conn.execute(statement).all()
+
+
+def _one(conn: Connection, job_id: str, moved: Sequence[Row[Any]]) -> JobInfo:
+    """The job that was moved, or the one that was not, as it is."""
+    return _job(moved[0]) if moved else get(conn, job_id)
+
+
+def _attempt(job_id: str, attempt: int) -> ColumnElement[bool]:
+    return (jobs.c.id == job_id) & (jobs.c.attempt == attempt)
+
+
+# Reads ------------------------------------------------------------------------------------
+
+
+def get(conn: Connection, job_id: str) -> JobInfo:
+    """The job with exactly this id.
+
+    Raises:
+        UnknownJob: No job has it.
+    """
+    row = conn.execute(_GET, {"job_id": job_id}).one_or_none()
+    if row is None:
+        raise UnknownJob(f"no job has the id {job_id!a}")
+    return _job(row)
+
+
+def find(conn: Connection, prefix: str) -> JobInfo:
+    """The job that people mean by *prefix*: a whole id, its beginning, or ``-`` for the newest.
+
+    Raises:
+        UnknownJob: There is none.
+        AmbiguousJob: Several ids begin so.
+    """
+    if prefix == LATEST:
+        return _newest(conn)
+    rows = _beginning(conn, prefix.lower())
+    if not rows:
+        raise UnknownJob(f"no job has an id that begins with {prefix!a}")
+    if len(rows) > 1:
+        raise AmbiguousJob(
+            f"several jobs have an id that begins with {prefix}: "
+            f"{rows[0].id}, {rows[1].id}, …; give more of it"
+        )
+    return _job(rows[0])
+
+
+def _newest(conn: Connection) -> JobInfo:
+    newest = page(conn, limit=1)
+    if not newest:
+        raise UnknownJob("there is no job yet, so - means none")
+    return newest[0]
+
+
+def _beginning(conn: Connection, prefix: str) -> Sequence[Row[Any]]:
+    if not prefix or not _ID_DIGITS.issuperset(prefix):
+        return []
+    after_all = prefix + "g"  # sorts after every digit an id may have
+    statement = select(jobs).where(jobs.c.id >= prefix, jobs.c.id < after_all)
+    return conn.execute(statement.order_by(jobs.c.id.desc()).limit(2)).all()
+
+
+def page(
+    conn: Connection,
+    *,
+    states: Collection[State] | None = None,
+    limit: int = 50,
+    before: str | None = None,
+) -> list[JobInfo]:
+    """Up to *limit* jobs, newest first.
+
+    Args:
+        states: Only jobs in one of these; None for all.
+        before: The last id of the page before this one.
+    """
+    statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if states is not None:
+        statement = statement.where(_in(states))
+    if before is not None:
+        statement = statement.where(jobs.c.id < before)
+    return [_job(row) for row in conn.execute(statement)]
+
+
+def live(
+    conn: Connection,
+    *,
+    states: Collection[State] = LIVE,
+    limit: int | None = None,
+    after: str | None = None,
+) -> list[JobInfo]:
+    """Jobs that have not ended, oldest first; in pages when *limit* and *after* are given.
+
+    Args:
+        states: Some of ``LIVE``.
+        after: The last id of the page before this one.
+    """
+    statement = select(jobs).where(_in(states)).order_by(jobs.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(jobs.c.id > after)
+    return [_job(row) for row in conn.execute(statement)]
+
+
+def _in(states: Collection[State]) -> ColumnElement[bool]:
+    """Said twice where it can be, by state and by end, because that is what the indexes are by."""
+    by_state = jobs.c.state.in_(states)
+    if LIVE.issuperset(states):
+        return by_state & jobs.c.finished_at.is_(None)
+    if len(states) == 1:
+        return by_state & jobs.c.finished_at.is_not(None)
+    return by_state  # newest first through the ids: most jobs fit
+
+
+def counts(conn: Connection) -> dict[State, int]:
+    """How many jobs are in each state; every state is there. Takes as long for a million."""
+    kept = {State(row.state): row.jobs for row in conn.execute(select(counters))}
+    return {state: kept[state] for state in State}
+
+
+def invocation(conn: Connection, job_id: str) -> bytes | None:
+    """What was submitted, byte for byte; None when there is none, or no such job."""
+    wanted = select(invocations.c.body).where(invocations.c.job_id == job_id)
+    return conn.execute(wanted).scalar_one_or_none()
+
+
+def _job(row: Row[Any]) -> JobInfo:
+    fields = {name: value for name, value in row._mapping.items() if name not in _INNER}
+    fields |= {"state": State(row.state), "reason": row.reason and Reason(row.reason)}
+    result = row.result and json.loads(row.result)
+    return JobInfo(**(fields | {"result": result, "has_result": row.result is not None}))
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is JSON as the standard has it: no ``NaN``, and no deeper than can be read."""
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

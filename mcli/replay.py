@@ -1,0 +1,125 @@
+"""
+The program running again in its job process: finding the one call that is to be made.
+
+A worker makes ``current`` before it runs the program. The wrapper of each background
+command asks it on arrival; until the right one arrives, the program's output is withheld
+and it is kept from asking its user anything. From then on the program simply goes on to
+its end, here, and the caller's process only ends as this one does.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from mcli.invocation import Replay
+
+CLICKS: Final = ("click.core", "typer._click.core")
+"""Click, and the copy of it that Typer ships."""
+
+
+class Diverged(BaseException):
+    """The program did not come to the call that its caller had come to."""
+
+
+class Replaying:
+    """One replay; ``arrive`` is called by wrappers, ``reach`` tells the worker."""
+
+    def __init__(self, replay: Replay | None, reach: Callable[[], None]) -> None:
+        self._replay = replay
+        self._reach = reach
+        self.reached = replay is None
+        self.returned = False
+        self.value: Any = None
+        if replay is None:
+            reach()
+
+    def arrive(self, path: tuple[str, ...], parameters: str) -> None:
+        """A background command's body is about to run.
+
+        Raises:
+            Diverged: It is another one than the caller came to first.
+        """
+        if self._replay is None or self.reached:
+            return
+        if path != self._replay.path:
+            raise Diverged(f"came to {_name(path)}, not to {_name(self._replay.path)}")
+        if parameters != self._replay.parameters:
+            raise Diverged(f"{_name(path)} was given other parameters than by its caller")
+        self.reached = True
+        self._reach()
+
+    def leave(self, value: Any) -> None:
+        """A background command's body has returned *value*; the first one's is the result."""
+        if not self.returned:
+            self.returned = True
+            self.value = value
+
+    def prompted(self, path: tuple[str, ...], name: str) -> tuple[bool, Any]:
+        """Whether the caller's user has been asked for this parameter, and the answer."""
+        for asked_path, asked_name, value in self._replay.prompted if self._replay else ():
+            if (tuple(asked_path), asked_name) == (path, name):
+                return True, value
+        return False, None
+
+
+current: Replaying | None = None
+"""The replay that this process is; None in any process that is not a job."""
+
+
+def path_of(ctx: Any) -> tuple[str, ...]:
+    """Names from below the root context down to *ctx*."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.append(str(ctx.info_name))
+        ctx = ctx.parent
+    return tuple(reversed(names))
+
+
+def _name(path: tuple[str, ...]) -> str:
+    return " ".join(path) or "the command"
+
+
+def prepare() -> None:
+    """Make every Click that is loaded by now hand over answers and skip no sibling's body twice.
+
+    Called by the decorator while the program's modules are imported, in a job only.
+    """
+    for module in CLICKS:
+        core = sys.modules.get(module)
+        if core is not None and not hasattr(core, "_mcli_prepared"):
+            core._mcli_prepared = True  # type: ignore[attr-defined]
+            _answer_prompts(core.Option)
+            _guard_chains(core.Command)
+
+
+def _answer_prompts(option: Any) -> None:
+    ask = option.prompt_for_value
+
+    def prompt_for_value(self: Any, ctx: Any) -> Any:
+        known, value = current.prompted(path_of(ctx), self.name) if current else (False, None)
+        return value if known else ask(self, ctx)
+
+    option.prompt_for_value = prompt_for_value
+
+
+def _guard_chains(command: Any) -> None:
+    invoke = command.invoke
+
+    def guarded(self: Any, ctx: Any) -> Any:
+        chained = ctx.parent is not None and getattr(ctx.parent.command, "chain", False)
+        if chained and current and not current.reached and not is_background(self.callback):
+            raise Diverged(
+                f"{self.name} comes before it in the chain and is not a background command"
+            )
+        return invoke(self, ctx)
+
+    command.invoke = guarded
+
+
+def is_background(callback: Any) -> bool:
+    """Whether *callback* is, or wraps, what ``@background`` made."""
+    while callback is not None:
+        if hasattr(callback, "__mcli__"):
+            return True
+        callback = getattr(callback, "__wrapped__", None)
+    return False

@@ -1,0 +1,159 @@
+"""
+What the caller's standard streams are, and its terminal while a job has the keyboard.
+"""
+
+import os
+import signal
+import sys
+import termios
+from typing import Any, Final
+
+from mcli.invocation import Stdio, Terminal
+
+_CC: Final = 6
+_OFLAG: Final = 1
+
+
+def survey(*, detach: bool = False) -> tuple[tuple[Stdio, Stdio, Stdio], Terminal | None]:
+    """How each stream of the job is to be plugged, and the terminal they show."""
+    terminal_fd = None if detach else find_terminal()
+    plugs = (_input(detach), _output(1, detach), _errors(detach))
+    return plugs, _describe(terminal_fd) if terminal_fd is not None else None
+
+
+def find_terminal() -> int | None:
+    """The descriptor that shows the terminal: stdout, stderr or stdin, if one of them does."""
+    return next((fd for fd in (1, 2, 0) if _is_tty(fd)), None)
+
+
+def _is_tty(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _input(detach: bool) -> Stdio:
+    if not _open(0):
+        return "closed"
+    if _is_tty(0):
+        return "null" if detach else "tty"
+    return "fd"
+
+
+def _output(fd: int, detach: bool) -> Stdio:
+    if not _open(fd):
+        return "closed"
+    return "tty" if _is_tty(fd) and not detach else "pipe"
+
+
+def _errors(detach: bool) -> Stdio:
+    plug = _output(2, detach)
+    if plug == "pipe" and _open(1) and os.path.sameopenfile(1, 2):
+        return "out"
+    return plug
+
+
+def _describe(fd: int) -> Terminal:
+    """Size and settings, made such that a line end is translated once on its way."""
+    size = os.get_terminal_size(fd)
+    attributes: list[Any] = termios.tcgetattr(fd)
+    if not _is_tty(0):  # the caller's terminal is not made raw then, and does it itself
+        attributes[_OFLAG] &= ~termios.OPOST
+    attributes[_CC] = [cc if isinstance(cc, int) else cc[0] for cc in attributes[_CC]]
+    return Terminal(size.lines, size.columns, attributes)
+
+
+def ignored_signals() -> list[int]:
+    """Signals that the program ignores, as under ``nohup``; SIGPIPE every Python ignores."""
+    usual = {signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE)}
+    return [
+        int(number)
+        for number in signal.valid_signals()
+        if number not in usual and signal.getsignal(number) is signal.SIG_IGN
+    ]
+
+
+class Keyboard:
+    """The terminal's input, handed key by key to the job while it has it."""
+
+    def __init__(self, fd: int = 0) -> None:
+        self._fd = fd
+        self._before: list[Any] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._before is not None
+
+    def foreground(self) -> bool:
+        """Whether this process may touch the terminal without being stopped for it."""
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:
+            return False
+
+    def grab(self) -> None:
+        """Make the terminal pass everything on as it is; the job's own terminal interprets it."""
+        if self._before is None and self.foreground():
+            self._before = termios.tcgetattr(self._fd)
+            raw = termios.tcgetattr(self._fd)
+            raw[0] &= ~(
+                termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON
+                | termios.INLCR | termios.IGNCR
+            )
+            raw[1] &= ~termios.OPOST
+            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN | termios.ISIG)
+            raw[_CC][termios.VMIN], raw[_CC][termios.VTIME] = 1, 0
+            termios.tcsetattr(self._fd, termios.TCSANOW, raw)
+
+    def release(self) -> None:
+        """Give the terminal back as it was."""
+        before, self._before = self._before, None
+        if before is not None:
+            # In the background the kernel would stop us for this; the shell has its own settings.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+            try:
+                termios.tcsetattr(self._fd, termios.TCSADRAIN, before)
+            except termios.error:
+                pass  # the terminal is gone
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def write_all(fd: int, data: bytes) -> bool:
+    """Write everything; False when nobody reads *fd* any more."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            _wait_writable(fd)
+        except OSError:
+            return False
+    return True
+
+
+def _wait_writable(fd: int) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    poll.poll()
+
+
+def flush() -> None:
+    """Send out what this process has printed so far: the job's output comes after it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            pass

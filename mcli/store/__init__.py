@@ -1,0 +1,1 @@
+"""The store: all of the SQL, and the one thread that writes."""

@@ -1,0 +1,112 @@
+"""
+Who runs the job, when its caller cannot tell whether the daemon accepted it.
+
+Whoever inserts the id owns the job; the daemon's acceptance is such an insertion, and this
+is the caller's. Imported by the caller's process, and only in that case, so it needs nothing
+but the standard library. It never creates or repairs a database: whatever is wrong with it,
+the answer is ``OutcomeUnknown``, because a job that may be somewhere else must not run here.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+from urllib.parse import quote
+
+from mcli.errors import OutcomeUnknown
+
+_TAKE = """
+    INSERT INTO jobs (id, name, state, route, attempt, pid, created_at, queued_at, started_at,
+                      app, argv, cwd)
+    VALUES (:id, :name, 'running', 'local', 1, :pid, :now, :now, :now, :app, :argv, :cwd)
+    ON CONFLICT (id) DO NOTHING
+"""
+_ROUTE = "SELECT route FROM jobs WHERE id = :id"
+_CLOSE = """
+    UPDATE jobs SET finished_at = :now, exit_code = :exit_code,
+           state = CASE :exit_code WHEN 0 THEN 'succeeded' ELSE 'failed' END,
+           reason = CASE :exit_code WHEN 0 THEN NULL ELSE 'exit_nonzero' END
+    WHERE id = :id AND route = 'local' AND state = 'running'
+"""
+
+
+def settle(
+    database: str,
+    job_id: str,
+    *,
+    name: str,
+    argv: list[str],
+    cwd: str,
+    now: float,
+    timeout_s: float = 5.0,
+) -> Literal["here", "daemon"]:
+    """Try to take the job; whatever the answer, exactly one side has it, durably.
+
+    Args:
+        now: Unix seconds.
+        timeout_s: Seconds to wait for whoever is writing.
+
+    Returns:
+        ``here``: this process runs it, and a late acceptance will fail.
+        ``daemon``: it had been accepted.
+
+    Raises:
+        OutcomeUnknown: The database is missing, locked, read-only, damaged or of another
+            version; or another process has taken the id to run it. Do not run it.
+    """
+    row = {
+        "id": job_id,
+        "name": _json(name),
+        "app": _json(argv[0] if argv else name),
+        "argv": _json(argv),
+        "cwd": _json(cwd),
+        "pid": os.getpid(),
+        "now": now,
+    }
+    try:
+        with _writing(database, timeout_s) as connection:
+            taken = connection.execute(_TAKE, row).rowcount == 1
+            route = connection.execute(_ROUTE, {"id": job_id}).fetchone()[0]
+    except sqlite3.Error as error:
+        raise OutcomeUnknown(_unknown(job_id, f"{database}: {error}")) from error
+    if taken:
+        return "here"
+    if route == "daemon":
+        return "daemon"
+    raise OutcomeUnknown(_unknown(job_id, "another process has taken it to run it itself"))
+
+
+def close_local(database: str, job_id: str, exit_code: int, now: float) -> None:
+    """Note how a job ended that ran here. Best effort: without it the job will count as lost."""
+    end = {"id": job_id, "exit_code": exit_code, "now": now}
+    with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
+        connection.execute(_CLOSE, end)
+
+
+@contextmanager
+def _writing(database: str, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """A transaction that has the right to write from its beginning, durable at its end."""
+    address = f"file:{quote(os.fsencode(database))}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # the daemon's business
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()  # rolls back what was not committed
+
+
+def _json(value: str | list[str]) -> str:
+    """As the schema keeps text, see ``schema.Json``."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _unknown(job_id: str, why: str) -> str:
+    return (
+        f"cannot tell whether job {job_id} was accepted, so it was not run here ({why}); "
+        f"see: mcli inspect {job_id}"
+    )

@@ -1,0 +1,203 @@
+"""
+The database file: made whole, checked before use, and the two ways to connect to it.
+
+One connection writes and checkpoints; all others can only read. A file that is damaged is
+moved aside, and the caller told so: it is never replaced by an empty one in silence.
+"""
+
+import os
+import time
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mcli.errors import StoreError, StoreUnreadable
+from mcli.store import schema
+
+BUSY_S: Final = 5.0
+"""Seconds to wait for another process that writes."""
+
+WAL_KEPT: Final = 64 * 1024 * 1024
+"""Bytes that the write-ahead log may keep on disk after a checkpoint."""
+
+_DAMAGED: Final = frozenset({11, 26})  # SQLITE_CORRUPT, SQLITE_NOTADB
+_PARTS: Final = ("", "-wal", "-shm")
+
+
+class _Damaged(Exception):
+    """What is wrong with the file."""
+
+
+def writing(path: str) -> Engine:
+    """For the one connection that writes: each transaction may write from its beginning."""
+    pragmas = (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"journal_size_limit = {WAL_KEPT}",
+    )
+    return _engine(path, "rw", NullPool, pragmas, begin="BEGIN IMMEDIATE")
+
+
+def reading(path: str) -> Engine:
+    """For any number of connections, of which each transaction sees one state of the store."""
+    return _engine(path, "ro", QueuePool, ("query_only = ON",), begin="BEGIN")
+
+
+def _engine(
+    path: str, mode: str, pool: type[Pool], pragmas: tuple[str, ...], *, begin: str
+) -> Engine:
+    address = URL.create(
+        "sqlite",
+        database="file:" + quote(os.fsencode(path)),
+        query={"mode": mode, "uri": "true"},
+    )
+    # The driver must begin nothing by itself: its own transactions start as readers, and
+    # turning one into a writer fails at once when another process writes.
+    options = {"isolation_level": None, "check_same_thread": False, "timeout": BUSY_S}
+    engine = create_engine(address, poolclass=pool, connect_args=options)
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin_explicitly(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def prepare(path: str) -> None:
+    """See to it that a sound database of revision ``HEAD`` is at *path*.
+
+    Raises:
+        StoreUnreadable: It is damaged or none of ours, and has been moved aside.
+        StoreTooNew: A newer mcli wrote it.
+        StoreError: It cannot be opened, or not be made.
+    """
+    try:
+        _prepare(path)
+    except OSError as error:
+        raise StoreError(f"cannot make the store {path}: {error.strerror}") from error
+    except DatabaseError as error:
+        if _code(error) in _DAMAGED:
+            raise _put_aside(path, str(error.orig)) from error
+        raise unusable(path, error) from error
+    except _Damaged as damage:
+        raise _put_aside(path, str(damage)) from damage
+
+
+def unusable(path: str, error: DatabaseError) -> StoreError:
+    """The database's own words, as one of our errors."""
+    return StoreError(f"cannot use the store {path}: {error.orig}")
+
+
+def _prepare(path: str) -> None:
+    if not os.path.exists(path) or (os.path.getsize(path) == 0 and not _had_jobs(path)):
+        _create(path)
+        return
+    if os.path.getsize(path) == 0:
+        raise _Damaged("it is empty, although there are jobs")
+    engine = writing(path)
+    try:
+        with engine.connect() as connection:
+            _bring_up(connection, path)
+    finally:
+        engine.dispose()
+
+
+def _bring_up(connection: Connection, path: str) -> None:
+    with connection.begin():
+        _check(connection)
+        revision = _revision(connection)
+    if revision != schema.HEAD:
+        from mcli.store.migrate import upgrade  # 0.1 s, and hardly ever needed
+
+        upgrade(connection, path, revision)
+
+
+def _check(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if found != "ok":
+        raise _Damaged(" ".join(found.split()))
+
+
+def _revision(connection: Connection) -> str:
+    try:
+        revisions = connection.execute(schema.revisions.select()).scalars().all()
+    except OperationalError as error:
+        if "no such table" not in str(error.orig):
+            raise
+        revisions = []
+    if len(revisions) != 1:
+        raise _Damaged("it is a database, but none of mcli's")
+    return str(revisions[0])
+
+
+def _create(path: str) -> None:
+    """Beside its place and then renamed, so that it is there complete or not at all."""
+    draft = path + ".new"
+    for part in _PARTS:
+        _remove(draft + part)
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    engine = writing(draft)
+    with engine.begin() as connection:
+        schema.create(connection)
+    engine.dispose()
+    if os.path.exists(path + "-wal"):
+        _move_aside(path)  # left by another database, and would be applied to this one
+    os.replace(draft, path)
+    _sync(os.path.dirname(path))
+
+
+def _had_jobs(path: str) -> bool:
+    folder = os.path.join(os.path.dirname(path), "jobs")
+    return os.path.isdir(folder) and bool(os.listdir(folder))
+
+
+def _put_aside(path: str, why: str) -> StoreUnreadable:
+    try:
+        aside = _move_aside(path)
+    except OSError as error:
+        return StoreUnreadable(
+            f"the store {path} is damaged ({why}) and cannot be moved aside "
+            f"({error.strerror}); move it yourself to start with an empty one"
+        )
+    return StoreUnreadable(
+        f"the store {path} was damaged ({why}) and is now {aside}; "
+        "the next start begins with an empty store"
+    )
+
+
+def _move_aside(path: str) -> str:
+    aside = f"{path}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    while os.path.exists(aside):
+        aside += "+"
+    for part in _PARTS:
+        if os.path.exists(path + part):
+            os.replace(path + part, aside + part)
+    _sync(os.path.dirname(path))
+    return aside
+
+
+def _remove(path: str) -> None:
+    if os.path.lexists(path):
+        os.remove(path)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _code(error: DatabaseError) -> int:
+    """SQLite's primary result code."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,189 @@
+"""
+The store: everything is written by one thread, and many writes share one commit.
+
+A commit waits for the disk (``synchronous=FULL``), so whatever has come in meanwhile goes
+into the next one together. Each function has a savepoint of its own: when it fails, it alone
+fails. A future is resolved after the commit, never before, so that what has been told to
+anybody survives a power cut.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Condition, Thread
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from mcli.errors import StoreError
+from mcli.store import database
+
+BATCH_MAX: Final = 500
+"""Writes in one commit, so that a flood does not hold up the first of them for long."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """An open database. To be opened once per process, and after any fork."""
+
+    def __init__(self, path: str) -> None:
+        """Use ``open``, which makes and checks the file first."""
+        self.path: Final = path
+        self.commits = 0
+        """Transactions committed so far."""
+        self._readers = database.reading(path)
+        self._writer = database.writing(path)
+        self._connection: Connection | None = self._writer.connect()
+        self._waiting: deque[_Write] = deque()
+        self._closed = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._run, name="mcli-store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: str) -> "Store":
+        """Open the database at *path*, after making, checking or migrating it.
+
+        Raises:
+            StoreUnreadable: It is damaged, and has been moved aside; the message says where.
+            StoreTooNew: A newer mcli wrote it.
+            StoreError: It cannot be opened, or not be made.
+        """
+        database.prepare(path)
+        try:
+            return cls(path)
+        except DatabaseError as error:
+            raise database.unusable(path, error) from error
+
+    def write(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "Future[T]":
+        """Have ``fn(connection, *args, **kwargs)`` run in the next transaction.
+
+        What one thread hands over is run in that order.
+
+        Returns:
+            A future that has the function's result, or its exception, once all of the
+            transaction is on the disk. ``StoreError`` when that could not be done.
+
+        Raises:
+            StoreError: The store is closed.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            self._check_open()
+            self._waiting.append(_Write(future, lambda connection: fn(connection, *args, **kwargs)))
+            self._changed.notify()
+        return future
+
+    def read(
+        self, fn: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``fn(connection, *args, **kwargs)`` now, here, on a connection that cannot write.
+
+        It sees one state of the store, with everything that a resolved future has promised.
+        To be short: the write-ahead log grows for as long as it runs.
+
+        Raises:
+            StoreError: The database cannot be read, or the store is closed.
+        """
+        self._check_open()
+        try:
+            with self._readers.connect() as connection:
+                return fn(connection, *args, **kwargs)
+        except OperationalError as error:
+            raise database.unusable(self.path, error) from error
+
+    def close(self) -> None:
+        """Write what waits, then let go of the database. May be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        self._readers.dispose()
+        self._disconnect()  # last, because the last one out clears the write-ahead log
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self.path} is closed")
+
+    def _run(self) -> None:
+        while batch := self._take():
+            self._commit([write for write in batch if write.is_wanted()])
+
+    def _take(self) -> "list[_Write]":
+        """All that waits, after waiting for the first; empty once closed and drained."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+
+    def _commit(self, batch: "Sequence[_Write]") -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._writer.connect()
+            with self._connection.begin():
+                for write in batch:
+                    write.run(self._connection)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it was
+            self._disconnect()
+            for write in batch:
+                write.fail(self._told(error))
+            return
+        self.commits += 1
+        for write in batch:
+            write.resolve(self._told)
+
+    def _told(self, error: Exception) -> Exception:
+        """As callers see it: they know our errors, not the database's."""
+        if isinstance(error, OperationalError):
+            return database.unusable(self.path, error)
+        return error
+
+    def _disconnect(self) -> None:
+        """A connection that failed to commit is never trusted again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+class _Write:
+    """One function that waits to be run, and the future that waits for it."""
+
+    __slots__ = ("_call", "_error", "_future", "_result")
+
+    def __init__(self, future: "Future[Any]", call: Callable[[Connection], Any]) -> None:
+        self._future = future
+        self._call = call
+        self._result: Any = None
+        self._error: Exception | None = None
+
+    def is_wanted(self) -> bool:
+        """Whether nobody has cancelled it; from now on nobody can."""
+        return self._future.set_running_or_notify_cancel()
+
+    def run(self, connection: Connection) -> None:
+        """Undo what it did when it fails.
+
+        Raises:
+            DatabaseError: That cannot be undone: the database has ended the transaction.
+        """
+        savepoint = connection.begin_nested()
+        try:
+            self._result = self._call(connection)
+            savepoint.commit()
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
+            self._error = error
+            savepoint.rollback()
+
+    def resolve(self, told: Callable[[Exception], Exception]) -> None:
+        if self._error is None:
+            self._future.set_result(self._result)
+        else:
+            self._future.set_exception(told(self._error))
+
+    def fail(self, error: Exception) -> None:
+        self._future.set_exception(error)

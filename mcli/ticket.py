@@ -1,0 +1,128 @@
+"""
+The right to begin an attempt, as a file that only one process can create.
+
+``<attempt>.start`` is made by ``link(2)`` of a complete file: by the job process before any
+of the user's code, or by a recovering daemon to revoke the attempt. The job process keeps
+a POSIX lock on it for as long as it lives, so that anybody can ask the kernel who holds it.
+"""
+
+import fcntl
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass
+from typing import Final
+
+# struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
+_FLOCK: Final = struct.Struct("hhqqi4x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A process, told apart from any other that had or will have its number."""
+
+    pid: int
+    boot_id: str
+    pid_namespace: int
+    started_ticks: int
+    """Clock ticks after boot."""
+
+    def alive(self) -> bool:
+        """Whether that very process still exists (a zombie does not)."""
+        if self.boot_id != boot_id() or self.pid_namespace != pid_namespace():
+            return False
+        return started_ticks(self.pid) == self.started_ticks
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def started_ticks(pid: int) -> int | None:
+    """When *pid* started, or None if there is no such process, or only its zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def identify(pid: int) -> Identity:
+    """The identity of a living process.
+
+    Raises:
+        ProcessLookupError: There is none of that number.
+    """
+    ticks = started_ticks(pid)
+    if ticks is None:
+        raise ProcessLookupError(f"no process {pid}")
+    return Identity(
+        pid=pid, boot_id=boot_id(), pid_namespace=pid_namespace(), started_ticks=ticks
+    )
+
+
+def ticket_path(folder: str, attempt: int) -> str:
+    return os.path.join(folder, f"{attempt}.start")
+
+
+def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
+    """Create the ticket: for *holder*, which is the calling process, or as a revocation (None).
+
+    Returns:
+        A locked descriptor that the holder keeps open, or None if the ticket was taken.
+    """
+    path = ticket_path(folder, attempt)
+    draft = f"{path}.{os.getpid()}"
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
+        if holder:
+            fcntl.lockf(fd, fcntl.LOCK_EX)
+        os.fsync(fd)
+        os.link(draft, path)
+    except FileExistsError:
+        os.close(fd)
+        return None
+    finally:
+        os.unlink(draft)
+    _sync_directory(folder)
+    return fd
+
+
+def _sync_directory(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def holder(folder: str, attempt: int) -> Identity | None:
+    """Who took the ticket; None if it was revoked.
+
+    Raises:
+        FileNotFoundError: Nobody has.
+    """
+    with open(ticket_path(folder, attempt), "rb") as file:
+        content = json.load(file)
+    return Identity(**content) if content else None
+
+
+def lock_holder(path: str) -> int | None:
+    """The pid that holds a POSIX lock on *path*, or None. Asks the kernel; takes nothing."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_rest, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    finally:
+        os.close(fd)
+    return pid if kind != fcntl.F_UNLCK else None

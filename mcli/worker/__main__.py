@@ -1,0 +1,56 @@
+"""
+``python -m mcli.worker CONFIG``: started by the daemon, with the app's own interpreter.
+
+CONFIG is JSON: ``home``, ``key``, ``app``, ``cwd``, ``log`` and ``cold``.
+"""
+
+import gc
+import json
+import os
+import sys
+import threading
+
+from mcli.home import Home
+from mcli.invocation import App
+from mcli.worker import loop
+from mcli.worker.become import Job, Revoked
+
+REVOKED = 121
+"""Exit code of a job process that found its ticket taken. Nobody is told of it as an end."""
+
+
+def _serve(config: dict[str, object]) -> Job | None:
+    app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})  # type: ignore[dict-item,index]
+    _own_streams(str(config["log"]))
+    os.chdir(str(config["cwd"]))
+    loop.aim_path(app)
+    worker = loop.start(Home(str(config["home"])), str(config["key"]), app, cold=bool(config["cold"]))
+    if threading.active_count() > 1:  # a fork would inherit their locks: start again without
+        os.chdir(app.mcli_root)
+        words = [sys.executable, *app.flags, "-m", "mcli.worker", json.dumps({**config, "cold": True})]
+        os.execv(sys.executable, words)
+    gc.collect()
+    gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
+    return worker.run()
+
+
+def _own_streams(log: str) -> None:
+    """Nothing to read, and the daemon's log to write to.
+
+    The daemon starts a worker on pipes, so that Python's streams are made for pipes, as
+    those of its jobs are.
+    """
+    for path, mode, numbers in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
+        fd = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for number in numbers:
+            os.dup2(fd, number)
+        os.close(fd)
+
+
+job = _serve(json.loads(sys.argv[1]))
+if job is not None:
+    try:
+        job.become()
+    except Revoked:
+        os._exit(REVOKED)
+    job.run()

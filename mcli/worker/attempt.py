@@ -1,0 +1,250 @@
+"""
+One attempt as its worker sees it: a child process, what it prints, and when it must end.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import signal
+import struct
+import termios
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mcli.invocation import Invocation
+from mcli.outcome import Outcome, read_outcome, write_outcome
+from mcli.output import Log
+from mcli.worker import family
+from mcli.worker.plugs import END_OF_INPUT, Plugs
+
+READ_BYTES: Final = 1 << 18
+HELD_BYTES: Final = 1 << 16
+"""Bytes of withheld output that are kept, for the case that the body is never reached."""
+
+_KEY_SIGNALS: Final = (
+    (termios.VINTR, signal.SIGINT),
+    (termios.VQUIT, signal.SIGQUIT),
+    (termios.VSUSP, signal.SIGTSTP),
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Order:
+    """What the daemon asked for: the payload of a ``START`` frame."""
+
+    job: str
+    attempt: int
+    folder: str
+    invocation: Invocation
+    timeout_s: float | None
+    grace_s: float
+    fds: list[int] = field(default_factory=list)
+
+
+class Attempt:
+    """A forked job process, seen from the worker. ``fork`` makes it."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.pid = 0
+        self.status: int | None = None
+        self.reached = order.invocation.replay is None
+        self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
+        self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.log = Log(os.path.join(order.folder, "output.log"))
+        self.unmute: bytes = b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
+        """What the job writes to each of its streams when its body is reached."""
+
+        self._held = dict.fromkeys(self.plugs.readers, b"") if self.unmute else {}
+        self._keys = b""
+        self._reason: str | None = None
+        self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
+        self._kill_at: float | None = None
+
+    def forked(self, pid: int) -> None:
+        """In the worker: the child is *pid*."""
+        self.pid = pid
+        os.close(self.control_end)
+        self.plugs.close_job_side()
+        if self.unmute and self.plugs.interactive and self.plugs.master is not None:
+            os.write(self.plugs.master, END_OF_INPUT)
+
+    # Output ---------------------------------------------------------------------------
+
+    def read(self, fd: int) -> bool:
+        """Move what *fd* has into the log, once; False at its end."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal's other side is closed
+                raise
+            data = b""
+        if not data:
+            return False
+        if fd in self._held:
+            data = self._withhold(fd, data)
+        if data:
+            self.log.append(self.plugs.readers[fd], data)
+        return True
+
+    def _withhold(self, fd: int, data: bytes) -> bytes:
+        """What of *data* comes after the mark that this stream is to be heard from now on."""
+        held = self._held[fd] + data
+        before, mark, after = held.partition(self.unmute)
+        if mark:
+            del self._held[fd]
+            return after
+        self._held[fd] = before[-HELD_BYTES:]
+        return b""
+
+    def drain(self) -> None:
+        """After the end of the process: everything it has printed, but not for ever."""
+        for fd in list(self.plugs.readers):
+            end = time.monotonic() + 2.0  # a grandchild may go on printing
+            while time.monotonic() < end and self._more(fd):
+                pass
+        if not self.reached:
+            self._release_held()
+
+    def _more(self, fd: int) -> bool:
+        import select
+
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0)) and self.read(fd)
+
+    def _release_held(self) -> None:
+        for fd, data in self._held.items():
+            if data:
+                self.log.append(self.plugs.readers[fd], data)
+        self._held = {}
+
+    def close(self, fd: int) -> None:
+        """Read no more of *fd*: the job is told when it writes there."""
+        if self.plugs.readers.pop(fd, None) is not None:
+            os.close(fd)
+            if fd == self.plugs.master:
+                self.plugs.master = None
+
+    # Input ----------------------------------------------------------------------------
+
+    def type(self, data: bytes) -> list[int]:
+        """Give keys to the job's terminal; the signals that they make there."""
+        master = self.plugs.master
+        if master is None:
+            return []
+        made = self._signals_of(master, data)
+        self._keys += data
+        self.write_keys()
+        for number in made:
+            if number == signal.SIGTSTP:
+                self._suspend(master)
+        return made
+
+    def write_keys(self) -> bool:
+        """Write what the terminal takes now; whether some keys are left."""
+        while self._keys and self.plugs.master is not None:
+            os.set_blocking(self.plugs.master, False)
+            try:
+                written = os.write(self.plugs.master, self._keys)
+            except BlockingIOError:
+                return True
+            except OSError:
+                self._keys = b""
+                return False
+            self._keys = self._keys[written:]
+        return False
+
+    def _signals_of(self, master: int, data: bytes) -> list[int]:
+        attributes = termios.tcgetattr(master)
+        if not attributes[3] & termios.ISIG:
+            return []
+        codes = {attributes[6][index]: int(number) for index, number in _KEY_SIGNALS}
+        codes.pop(b"\0", None)
+        return [codes[key] for key in (data[i : i + 1] for i in range(len(data))) if key in codes]
+
+    def _suspend(self, master: int) -> None:
+        """Stop the job as Ctrl-Z does. The kernel only does it under a shell in its session."""
+        group = struct.unpack("i", fcntl.ioctl(master, termios.TIOCGPGRP, b"\0" * 4))[0]
+        if not self._catches(signal.SIGTSTP):
+            family.signal_group(group, signal.SIGSTOP)
+
+    def _catches(self, number: int) -> bool:
+        with open(f"/proc/{self.pid}/status") as file:
+            found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+        return bool(found and int(found[1], 16) >> (number - 1) & 1)
+
+    def resize(self, rows: int, cols: int) -> None:
+        self.plugs.resize(rows, cols)
+        if not self.plugs.interactive:  # it has no controlling terminal that would tell it
+            self.signal(signal.SIGWINCH, group=True)
+
+    # Signals and the end --------------------------------------------------------------
+
+    def signal(self, number: int, *, group: bool) -> None:
+        if self.status is not None:
+            return
+        if number == signal.SIGTSTP and not self._catches(number):
+            number = signal.SIGSTOP
+        if group:
+            family.signal_group(self.pid, number)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def stop(self, grace_s: float, reason: str = "user") -> None:
+        """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
+        if self._reason is None and self.status is None:
+            self._reason = reason
+            self._kill_at = time.monotonic() + grace_s
+            family.signal_group(self.pid, signal.SIGTERM)
+            family.signal_group(self.pid, signal.SIGCONT)
+
+    def due_s(self) -> float | None:
+        """Seconds until ``tick`` has something to do, or None."""
+        times = [at for at in (self._deadline, self._kill_at) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+        now = time.monotonic()
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            self.stop(self.order.grace_s, "timeout")
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            family.kill(self.pid, self.order.job)
+
+    def finish(self, status: int) -> Outcome:
+        """The process has ended with *status* (of ``waitpid``): complete and keep its outcome."""
+        self.status = status
+        self._deadline = self._kill_at = None
+        self.drain()
+        written = read_outcome(self.order.folder, self.order.attempt)
+        outcome = written or Outcome(reached=self.reached)
+        code = os.waitstatus_to_exitcode(status)
+        before = (outcome.exit_code, outcome.signal, outcome.reason)
+        outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
+        outcome.reason = self._reason or outcome.reason
+        if self.order.invocation.app.kind == "exec":
+            outcome.complete = True
+        if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
+            outcome.pid, outcome.worker_pid = self.pid, os.getpid()
+            write_outcome(self.order.folder, self.order.attempt, outcome)
+        return outcome
+
+    def facts(self) -> dict[str, Any]:
+        """For a daemon that has been away."""
+        return {
+            "job": self.order.job,
+            "attempt": self.order.attempt,
+            "pid": self.pid,
+            "reached": self.reached,
+            "size": self.log.size,
+        }

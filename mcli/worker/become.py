@@ -1,0 +1,298 @@
+"""
+The forked child becoming the caller, and running the program to its end.
+
+``Job.become`` sets up the process; ``Job.run`` is called with nothing of the worker left on
+the stack, so that the interpreter itself does the rest: the exit code of ``SystemExit``,
+waiting for threads, exit handlers, flushing, and death by an uncaught Ctrl-C.
+"""
+
+import atexit
+import contextlib
+import importlib
+import json
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Final, NoReturn
+
+from mcli import replay
+from mcli.invocation import App, Invocation
+from mcli.outcome import Outcome, write_outcome
+from mcli.ticket import identify, take
+from mcli.worker.attempt import Attempt
+
+ERROR_BYTES: Final = 1 << 16
+RESULT_BYTES: Final = 1 << 20
+_OOM_SCORE: Final = "500"
+
+
+class Revoked(Exception):
+    """Somebody else holds the ticket: this attempt must not begin."""
+
+
+class Job:
+    """The job process, from the inside."""
+
+    def __init__(self, attempt: Attempt, code: CodeType | None) -> None:
+        self._order = attempt.order
+        self._invocation: Invocation = attempt.order.invocation
+        self._control = attempt.control_end
+        self._unmute = attempt.unmute
+        self._plugs = attempt.plugs
+        self._code = code
+        self._ticket: int | None = None
+        self.pid = 0
+        self._outcome = Outcome(reached=False)
+        self._replaying: replay.Replaying | None = None
+
+    # Becoming -------------------------------------------------------------------------
+
+    def become(self) -> None:
+        """Turn this fork of the worker into the caller's process.
+
+        Raises:
+            Revoked: The attempt is no longer ours to begin; nothing has been run.
+        """
+        self.pid = os.getpid()
+        os.setsid()
+        self._reset_signals()
+        self._plugs.plug_in()
+        self._close_descriptors()
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write(_OOM_SCORE)
+        self._ticket = take(self._order.folder, self._order.attempt, identify(self.pid))
+        if self._ticket is None:
+            raise Revoked
+        self._take_environment()
+        os.umask(self._invocation.umask)
+        self._renew_streams()
+
+    def _reset_signals(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals():
+            if number in (signal.SIGKILL, signal.SIGSTOP):
+                continue
+            if signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in self._invocation.ignored_signals:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    def _close_descriptors(self) -> None:
+        """An inherited socket or lock would keep a dead daemon's port and lock alive."""
+        os.closerange(3, self._control)
+        os.closerange(self._control + 1, os.sysconf("SC_OPEN_MAX"))
+
+    def _take_environment(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._invocation.env)
+        os.environ["MCLI_JOB_ID"] = self._order.job
+        os.environ["MCLI_ATTEMPT"] = str(self._order.attempt)
+        time.tzset()
+
+    def _renew_streams(self) -> None:
+        """Python's streams over the new descriptors; stdout and stderr stay the same objects,
+
+        since modules may have kept them. A pipe gets its lines as they are printed, so that
+        they are not lost when the job is killed.
+        """
+        for name, fd in (("stdout", 1), ("stderr", 2)):
+            if self._invocation.stdio[fd] == "closed":
+                setattr(sys, name, None)
+                setattr(sys, f"__{name}__", None)
+            else:
+                getattr(sys, name).reconfigure(line_buffering=True)
+        before = sys.stdin
+        sys.stdin = sys.__stdin__ = None  # type: ignore[assignment,misc]
+        if self._invocation.stdio[0] != "closed":
+            stream = open(0, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+            sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]
+
+    # Running --------------------------------------------------------------------------
+
+    def run(self) -> NoReturn:
+        """Run the program; the process ends as it would have ended at the caller's."""
+        global _job
+        _job = self
+        try:
+            os.chdir(self._invocation.cwd)
+            if self._invocation.app.kind == "exec":
+                self._execute()
+            self._replaying = replay.current = replay.Replaying(
+                self._invocation.replay, self._reach
+            )
+            self._program()
+        except replay.Diverged as error:
+            self._outcome.error = str(error)
+            code = 125
+        except SystemExit as error:
+            self._outcome.exit_code = _exit_code(error.code)
+            raise
+        except BaseException as error:
+            error.__traceback__ = _strip(error.__traceback__)
+            self._tell(error)
+            if isinstance(error, KeyboardInterrupt):
+                sys.excepthook = lambda *_: None  # it has been told; the interpreter does the rest
+                raise
+            code = 1
+        else:
+            code = 0
+        self._outcome.exit_code = code
+        sys.exit(code)
+
+    def _tell(self, error: BaseException) -> None:
+        import traceback
+
+        lines = traceback.format_exception(error)
+        self._outcome.error = "".join(lines)[-ERROR_BYTES:]
+        sys.excepthook(type(error), error, error.__traceback__)
+
+    def _execute(self) -> NoReturn:
+        target = self._invocation.app.target
+        self._reach()
+        try:
+            os.execvp(target, [target, *self._invocation.argv])
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            what = "no such program" if missing else (error.strerror or str(error))
+            os.write(2, os.fsencode(f"mcli: cannot run {target}: {what}\n"))
+            self._outcome.error = f"cannot run {target}: {what}"
+            self._outcome.reason = "spawn_error"
+            sys.exit(127 if missing else 126)
+
+    def _program(self) -> None:
+        app, argv = self._invocation.app, self._invocation.argv
+        main = ModuleType("__main__")
+        main.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
+        sys.modules["__main__"] = main
+        sys.orig_argv = [app.python, *app.flags, *_words(app, self._invocation.argv0), *argv]
+        if app.kind == "module":
+            sys.argv = ["-m", *argv]
+            runpy._run_module_as_main(app.target)  # type: ignore[attr-defined]
+        elif app.kind == "script":
+            sys.argv = [self._invocation.argv0 or app.target, *argv]
+            main.__dict__.update(_script_globals(app.target))
+            assert self._code is not None
+            exec(self._code, main.__dict__)  # noqa: S102 - running the user's program is the point
+        else:
+            sys.argv = [self._invocation.argv0 or app.target, *argv]
+            command = load_command(app.target)
+            command.main(args=argv, prog_name=self._invocation.argv0 or None)
+
+    def _reach(self) -> None:
+        """The body is next: let the program be heard, and give it its input."""
+        self._outcome.reached = True
+        if self._unmute:
+            if self._plugs.interactive:
+                import termios
+
+                termios.tcflush(0, termios.TCIFLUSH)
+            for fd in self._streams():
+                os.write(fd, self._unmute)
+        os.write(self._control, b"R")
+
+    def _streams(self) -> Sequence[int]:
+        """One descriptor for each stream that the worker reads from."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        out, err = self._invocation.stdio[1:]
+        found = [1] if out != "closed" else []
+        if err == "pipe" or (err == "tty" and out != "tty"):
+            found.append(2)
+        return found
+
+    # The end --------------------------------------------------------------------------
+
+    def record(self) -> None:
+        """Write down how it ended. The last of the exit handlers."""
+        outcome, replaying = self._outcome, self._replaying
+        if replaying is not None and replaying.returned:
+            outcome.returned = True
+            _keep_result(outcome, replaying.value)
+        outcome.complete = True
+        outcome.pid, outcome.worker_pid = self.pid, os.getppid()
+        write_outcome(self._order.folder, self._order.attempt, outcome)
+
+
+_job: Job | None = None
+
+
+def _record() -> None:
+    if _job is not None and _job.pid == os.getpid():  # a child it forked runs this too
+        _job.record()
+
+
+def record_at_exit() -> None:
+    """In the worker, before the app registers anything: exit handlers run last to first."""
+    atexit.register(_record)
+
+
+def _keep_result(outcome: Outcome, value: Any) -> None:
+    try:
+        text = json.dumps(value, allow_nan=False)
+        outcome.has_result = len(text) <= RESULT_BYTES
+        outcome.result = value if outcome.has_result else {"repr": text[:1000], "truncated": True}
+    except (TypeError, ValueError, RecursionError):
+        outcome.result = {"repr": _describe(value), "truncated": False}
+
+
+def _describe(value: Any) -> str:
+    try:
+        return repr(value)[:1000]
+    except Exception:  # noqa: BLE001 - a repr of the user's own may raise anything
+        return f"<{type(value).__qualname__}>"
+
+
+def _exit_code(code: Any) -> int:
+    """As the interpreter takes ``SystemExit.code``."""
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1
+
+
+def _words(app: App, argv0: str) -> list[str]:
+    return ["-m", app.target] if app.kind == "module" else [argv0 or app.target]
+
+
+def _script_globals(path: str) -> dict[str, Any]:
+    from importlib.machinery import SourceFileLoader
+
+    return {
+        "__file__": path,
+        "__loader__": SourceFileLoader("__main__", path),
+        "__package__": None,
+        "__spec__": None,
+        "__cached__": None,
+        "__doc__": None,
+    }
+
+
+def load_command(target: str) -> Any:
+    """The Click command that ``module:attribute`` or ``path.py:attribute`` names."""
+    place, _, attribute = target.rpartition(":")
+    if place.endswith(".py"):
+        import importlib.util
+
+        spec = importlib.util.spec_from_file_location("__mcli_app__", place)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"cannot load {place}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["__mcli_app__"] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    return getattr(module, attribute)
+
+
+def _strip(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of this file: the caller's had none."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+

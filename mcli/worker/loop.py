@@ -1,0 +1,325 @@
+"""
+The worker: one thread, one loop, a child process for each attempt.
+
+Told by the daemon what to start, and tells it what happens. When the daemon goes away it
+carries on, and comes back to the next one. ``run`` returns in the worker when it retires,
+and in each child that it forks with the job to run.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from dataclasses import asdict
+from typing import Any, Final
+
+from mcli import frames
+from mcli.home import Home
+from mcli.invocation import App, Invocation, interpreter_environment
+from mcli.version import PROTOCOL
+from mcli.worker import become
+from mcli.worker.attempt import Attempt, Order
+from mcli.worker.preload import Preload
+
+RECONNECT_S: Final = 0.25
+ALONE_S: Final = 5.0
+"""Seconds that a worker without a daemon and without a job waits for either."""
+
+
+class Worker:
+    """Runs the attempts of one app."""
+
+    def __init__(self, home: Home, key: str, app: App, preload: Preload) -> None:
+        self._home = home
+        self._key = key
+        self._app = app
+        self._preload = preload
+        self._selector = selectors.DefaultSelector()
+        self._attempts: dict[str, Attempt] = {}
+        self._retiring = False
+        self._socket: socket.socket | None = None
+        self._decoder = frames.Decoder()
+        self._outbox = bytearray()
+        self._fds: list[int] = []
+        self._alone_since = time.monotonic()
+        self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._grew: set[str] = set()
+
+    def run(self) -> become.Job | None:
+        """Serve until retired; the job, in a child."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
+        while True:
+            if self._socket is None:
+                self._connect()
+            if self._done():
+                return None
+            job = self._turn()
+            if job is not None:
+                return job
+
+    def _done(self) -> bool:
+        if self._attempts:
+            return False
+        if self._socket is None:
+            return self._retiring or time.monotonic() - self._alone_since > ALONE_S
+        return self._retiring and not self._outbox
+
+    def _turn(self) -> become.Job | None:
+        for key, _ in self._selector.select(self._patience_s()):
+            job: become.Job | None = key.data(key.fd) if callable(key.data) else None
+            if job is not None:
+                return job
+        for attempt in list(self._attempts.values()):
+            attempt.tick()
+        self._tell_growth()
+        self._send()
+        return None
+
+    def _patience_s(self) -> float | None:
+        times = [at for a in self._attempts.values() if (at := a.due_s()) is not None]
+        if self._socket is None:
+            times.append(RECONNECT_S)
+        return min(times, default=None)
+
+    # The daemon -----------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(self._home.worker_socket)
+        except OSError:
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._socket, self._decoder, self._outbox = connection, frames.Decoder(), bytearray()
+        self._selector.register(connection, selectors.EVENT_READ, self._receive)
+        self._tell(
+            frames.READY,
+            protocol=PROTOCOL,
+            pid=os.getpid(),
+            key=self._key,
+            app=asdict(self._app),
+            reads=self._preload.reads(),
+            cwd=os.getcwd() if self._preload.uses_cwd else None,
+            env=interpreter_environment(dict(os.environ)),
+            jobs=[attempt.facts() for attempt in self._attempts.values()],
+        )
+        self._send()
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+            self._alone_since = time.monotonic()
+
+    def _tell(self, kind: int, **payload: Any) -> None:
+        if self._socket is not None:
+            self._outbox += frames.encode(kind, payload)
+
+    def _send(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            while self._outbox:
+                del self._outbox[: self._socket.send(self._outbox)]
+            events = selectors.EVENT_READ
+        except BlockingIOError:
+            events = selectors.EVENT_READ | selectors.EVENT_WRITE
+        except OSError:
+            self._disconnect()
+            return
+        if self._selector.get_key(self._socket).events != events:
+            self._selector.modify(self._socket, events, self._receive)
+
+    def _receive(self, _fd: int) -> become.Job | None:
+        assert self._socket is not None
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, 1 << 18, 16)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data, fds = b"", []
+        self._fds += fds
+        if not data:
+            self._disconnect()
+            return None
+        for kind, payload in list(self._decoder.feed(data)):
+            job = self._obey(kind, json.loads(payload))
+            if job is not None:
+                return job
+        return None
+
+    def _obey(self, kind: int, payload: dict[str, Any]) -> become.Job | None:
+        if kind == frames.START:
+            return self._start(payload)
+        if kind == frames.RETIRE:
+            self._retiring = True
+            return None
+        attempt = self._attempts.get(payload.get("job", ""))
+        if attempt is None:
+            return None
+        if kind == frames.SIGNAL:
+            attempt.signal(payload["signal"], group=payload["group"])
+        elif kind == frames.STOP:
+            attempt.stop(payload["grace_s"])
+        elif kind == frames.WINDOW:
+            attempt.resize(payload["rows"], payload["cols"])
+        elif kind == frames.KEYS:
+            self._type(attempt, payload["data"].encode("latin-1"))
+        elif kind == frames.CLOSED:
+            for fd, stream in list(attempt.plugs.readers.items()):
+                if stream == payload["stream"]:
+                    self._close(attempt, fd)
+        return None
+
+    def _type(self, attempt: Attempt, data: bytes) -> None:
+        for number in attempt.type(data):
+            self._tell(frames.TYPED, job=attempt.order.job, signal=number)
+        self._watch_master(attempt)
+
+    def _watch_master(self, attempt: Attempt) -> None:
+        master = attempt.plugs.master
+        if master is not None:
+            more = attempt.write_keys()
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if more else 0)
+            if self._selector.get_key(master).events != events:
+                self._selector.modify(master, events, self._selector.get_key(master).data)
+
+    # Attempts -------------------------------------------------------------------------
+
+    def _start(self, payload: dict[str, Any]) -> become.Job | None:
+        fds = [self._fds.pop(0) for _ in range(payload["fds"])]
+        order = Order(
+            job=payload["job"],
+            attempt=payload["attempt"],
+            folder=self._home.job(payload["job"]),
+            invocation=Invocation.parse(payload["invocation"]),
+            timeout_s=payload["timeout_s"],
+            grace_s=payload["grace_s"],
+            fds=fds,
+        )
+        stale = self._preload.stale()
+        why = f"{stale} has changed" if stale else None
+        if why is None:
+            try:
+                return self._fork(order)
+            except OSError as error:
+                why = f"cannot start a process: {error.strerror}"
+        for fd in fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._tell(frames.RETURNED, job=order.job, attempt=order.attempt, why=why, stale=bool(stale))
+        if stale:
+            self._retiring = True
+        return None
+
+    def _fork(self, order: Order) -> become.Job | None:
+        os.makedirs(order.folder, mode=0o700, exist_ok=True)
+        attempt = Attempt(order)
+        pid = os.fork()
+        if pid == 0:
+            self._let_go()
+            return become.Job(attempt, self._preload.code)
+        attempt.forked(pid)
+        self._attempts[order.job] = attempt
+        for fd in attempt.plugs.readers:
+            self._selector.register(fd, selectors.EVENT_READ, lambda f, a=attempt: self._read(a, f))
+        self._selector.register(
+            attempt.control, selectors.EVENT_READ, lambda _f, a=attempt: self._listen(a)
+        )
+        self._tell(frames.FORKED, job=order.job, attempt=order.attempt, pid=pid)
+        return None
+
+    def _let_go(self) -> None:
+        """In the child: nothing of the worker's may close a descriptor later on."""
+        self._selector.close()
+        if self._socket is not None:
+            self._socket.close()
+        self._attempts.clear()
+
+    def _read(self, attempt: Attempt, fd: int) -> None:
+        if fd == attempt.plugs.master:
+            self._watch_master(attempt)
+        if attempt.read(fd):
+            self._grew.add(attempt.order.job)
+        else:
+            self._close(attempt, fd)
+
+    def _tell_growth(self) -> None:
+        for job in self._grew:
+            attempt = self._attempts.get(job)
+            if attempt is not None:
+                self._tell(frames.GREW, job=job, size=attempt.log.size)
+        self._grew.clear()
+
+    def _close(self, attempt: Attempt, fd: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fd)
+        attempt.close(fd)
+
+    def _listen(self, attempt: Attempt) -> None:
+        """The job said that its body is reached, or its end of the pipe is closed."""
+        self._selector.unregister(attempt.control)
+        if os.read(attempt.control, 1):
+            attempt.reached = True
+            self._tell(frames.REACHED, job=attempt.order.job)
+        os.close(attempt.control)
+        attempt.control = -1
+
+    def _reap(self, _fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
+        for attempt in list(self._attempts.values()):
+            pid, status = os.waitpid(attempt.pid, os.WNOHANG | os.WUNTRACED)
+            if pid and os.WIFSTOPPED(status):
+                self._tell(frames.PAUSED, job=attempt.order.job)
+            elif pid:
+                self._end(attempt, status)
+
+    def _end(self, attempt: Attempt, status: int) -> None:
+        if attempt.control >= 0:
+            self._listen(attempt)
+        outcome = attempt.finish(status)
+        del self._attempts[attempt.order.job]
+        for fd in list(attempt.plugs.readers):
+            self._close(attempt, fd)
+        attempt.log.close()
+        self._tell(
+            frames.ENDED,
+            job=attempt.order.job,
+            attempt=attempt.order.attempt,
+            outcome=outcome.document(),
+            size=attempt.log.size,
+        )
+
+
+def start(home: Home, key: str, app: App, *, cold: bool) -> Worker:
+    """Import what the app imports; a worker, ready to connect."""
+    become.record_at_exit()
+    preload = Preload(app)
+    with contextlib.suppress(OSError, SyntaxError, ValueError):
+        preload.run(imports=not cold)
+    return Worker(home, key, app, preload)
+
+
+def aim_path(app: App) -> None:
+    """``sys.path[0]`` and ``sys.argv`` as the program itself would find them."""
+    if not sys.flags.safe_path and sys.path:
+        del sys.path[0]  # the directory that this package was found in
+        if app.kind == "script":
+            sys.path.insert(0, os.path.dirname(os.path.realpath(app.target)))
+        elif app.kind == "module":
+            sys.path.insert(0, app.cwd)
+        elif app.kind == "object":
+            place = app.target.rpartition(":")[0]
+            sys.path.insert(0, os.path.dirname(place) if place.endswith(".py") else app.cwd)
+    sys.argv = [app.target]

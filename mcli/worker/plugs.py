@@ -1,0 +1,90 @@
+"""
+The job's standard streams: pipes, a terminal, or what the caller handed over.
+
+``Plugs`` are made by the worker before the fork. The worker keeps the reading ends and the
+terminal's master; the job process puts the others in place as 0, 1 and 2.
+"""
+
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Sequence
+
+from mcli.invocation import Stdio, Terminal
+from mcli.output import Stream
+
+END_OF_INPUT = b"\x04" * 64
+"""Typed ahead while the program is replayed, so that whatever it asks is answered by an end."""
+
+
+class Plugs:
+    """Descriptors of one attempt. Whoever holds them closes them."""
+
+    def __init__(
+        self, stdio: tuple[Stdio, Stdio, Stdio], terminal: Terminal | None, fds: Sequence[int]
+    ) -> None:
+        self.stdio = stdio
+        self.readers: dict[int, Stream] = {}
+        """What the worker reads from."""
+
+        self.master: int | None = None
+        self._slave: int | None = None
+        self._passed = list(fds)
+        self.job: list[int | None] = []
+        if "tty" in stdio:
+            self._open_terminal(terminal or Terminal(24, 80))
+        self.job = [self._input(stdio[0]), self._output(stdio[1], Stream.STDOUT)]
+        self.job.append(self.job[1] if stdio[2] == "out" else self._output(stdio[2], Stream.STDERR))
+
+    def _open_terminal(self, terminal: Terminal) -> None:
+        self.master, self._slave = os.openpty()
+        os.set_inheritable(self.master, False)
+        if terminal.attributes:
+            termios.tcsetattr(self._slave, termios.TCSANOW, terminal.attributes)
+        self.resize(terminal.rows, terminal.cols)
+        self.readers[self.master] = Stream.TTY
+
+    def _input(self, plug: Stdio) -> int | None:
+        if plug == "tty":
+            return self._slave
+        if plug == "fd":
+            return self._passed[0]
+        return None if plug == "closed" else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _output(self, plug: Stdio, stream: Stream) -> int | None:
+        if plug == "tty":
+            return self._slave
+        if plug == "closed":
+            return None
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reader, False)
+        self.readers[reader] = stream
+        return writer
+
+    @property
+    def interactive(self) -> bool:
+        """Whether the job reads from the terminal, which is then its controlling one."""
+        return self.stdio[0] == "tty"
+
+    def resize(self, rows: int, cols: int) -> None:
+        if self.master is not None:
+            fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
+
+    def close_job_side(self) -> None:
+        """In the worker, when the job process has its own copies."""
+        ends = {fd for fd in (*self.job, self._slave, *self._passed) if fd is not None}
+        for fd in ends:
+            os.close(fd)
+        self.job, self._slave, self._passed = [], None, []
+
+    def plug_in(self) -> None:
+        """In the job process: make them 0, 1 and 2, and the terminal the controlling one."""
+        moved = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in self.job]
+        for number, fd in enumerate(moved):
+            if fd is None:
+                os.close(number)
+            else:
+                os.dup2(fd, number, inheritable=True)
+        if self.interactive:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,0 +1,187 @@
+"""
+Doing an app's imports once, ahead of its jobs, and knowing when they may be used.
+
+Only imports are done ahead, as they stand at the top of the program; its own code is run
+by each job afresh. What the imports looked at in the process (environment, directory) and
+on disk (sources) is remembered: a job that differs in one of them needs another worker.
+"""
+
+import ast
+import importlib
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from mcli.invocation import App
+
+
+class Preload:
+    """What has been imported for *app*, and what it depends on."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._looked: set[str] = set()
+        self.uses_cwd = False
+        self._watching = False
+        self._sources: dict[str, tuple[int, int]] = {}
+        self.code: CodeType | None = None
+        """A script's code, compiled."""
+
+    def run(self, *, imports: bool) -> None:
+        """Import (unless the app must start cold) and note what that depended on."""
+        path = find_source(self._app)
+        if path is None:
+            return
+        with open(path, "rb") as file:
+            source = file.read()
+        self._sources[path] = _stamp(path)
+        if self._app.kind == "script":
+            self.code = compile(source, path, "exec", dont_inherit=True)
+        if imports:
+            self._import(ast.parse(source))
+        self._sources.update(_loaded_sources())
+
+    def _import(self, tree: ast.Module) -> None:
+        unwatch = self._watch()
+        try:
+            for load in _imports(tree, self._app):
+                try:
+                    load()
+                except BaseException:  # noqa: BLE001, S112 - the job's own import will tell its user
+                    continue
+        finally:
+            unwatch()
+
+    def _watch(self) -> Callable[[], None]:
+        """Note which variables are read, and whether the current directory matters."""
+        environ, getcwd = os.environ, os.getcwd
+        encode = environ.encodekey
+        looked = self._looked
+
+        def noting(key: Any) -> Any:
+            if isinstance(key, str):
+                looked.add(key)
+            return encode(key)
+
+        def noting_cwd() -> str:
+            self.uses_cwd = True
+            return getcwd()
+
+        def audit(event: str, args: tuple[Any, ...]) -> None:
+            if self._watching and event == "open" and _relative(args[0]):
+                self.uses_cwd = True
+
+        environ.encodekey = noting
+        os.getcwd = noting_cwd
+        sys.addaudithook(audit)  # stays for good: it must cost next to nothing afterwards
+        self._watching = True
+
+        def unwatch() -> None:
+            self._watching = False
+            environ.encodekey, os.getcwd = encode, getcwd
+
+        return unwatch
+
+    def reads(self) -> dict[str, str | None]:
+        """Variables that the imports read, and what they found."""
+        return {key: os.environ.get(key) for key in sorted(self._looked - {"_", "SHLVL", "OLDPWD"})}
+
+    def stale(self) -> str | None:
+        """A source file that is not what it was when it was loaded, or None."""
+        for path, stamp in self._sources.items():
+            if _stamp(path) != stamp:
+                return path
+        return None
+
+
+def find_source(app: App) -> str | None:
+    """The file of a program: what its imports are read from."""
+    if app.kind == "script":
+        return app.target
+    if app.kind == "object":
+        target = app.target.rpartition(":")[0]
+        return target if target.endswith(".py") else _module_file(target)
+    if app.kind == "module":
+        return _module_file(app.target + ".__main__") or _module_file(app.target)
+    return None
+
+
+def _module_file(name: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def _imports(tree: ast.Module, app: App) -> Iterator[Callable[[], object]]:
+    """The imports at the top of a module, also those in a ``try``, in order."""
+    package = _package(app)
+    for node in _statements(tree.body):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield lambda name=alias.name: importlib.import_module(name)
+        elif isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            if node.level and not package:
+                continue
+            yield lambda name=name: importlib.import_module(name, package or None)
+            for alias in node.names:  # it may be a module of that package
+                yield lambda full=f"{name}.{alias.name}": importlib.import_module(
+                    full, package or None
+                ) if _is_submodule(full, package) else None
+
+
+def _is_submodule(name: str, package: str) -> bool:
+    if name.endswith("*"):
+        return False
+    full = importlib.util.resolve_name(name, package or None)
+    parent = sys.modules.get(full.rpartition(".")[0])
+    return hasattr(parent, "__path__") and importlib.util.find_spec(full) is not None
+
+
+def _package(app: App) -> str:
+    if app.kind == "module":
+        return app.target if _module_file(app.target + ".__main__") else app.target.rpartition(".")[0]
+    if app.kind == "object" and not app.target.rpartition(":")[0].endswith(".py"):
+        return app.target.rpartition(":")[0].rpartition(".")[0]
+    return ""
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.Try):
+            yield from _statements(node.body)
+        else:
+            yield node
+
+
+_STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
+_LIBRARIES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+
+
+def _loaded_sources() -> dict[str, tuple[int, int]]:
+    """Files behind the loaded modules, but for the interpreter's own."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    return {
+        file: _stamp(file)
+        for file in files
+        if isinstance(file, str)
+        and not (file.startswith(_STDLIB) and not any(name in file for name in _LIBRARIES))
+    }
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+def _relative(path: Any) -> bool:
+    text = os.fsdecode(path) if isinstance(path, (str, bytes)) else "/"
+    return not text.startswith("/")

@@ -1,0 +1,169 @@
+"""A daemon without workers: jobs on a shelf, served by the real API under a real uvicorn."""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+import threading
+from collections.abc import Collection, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+
+from mcli.daemon.api import create_app
+from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
+from mcli.home import Home
+from mcli.job import JobInfo, new_id
+from mcli.output import Log, Stream
+from mcli.states import Reason, State
+
+T = TypeVar("T")
+
+TOKEN = "the-token"
+NOW = 1_700_000_000.0
+
+
+class Shelf:
+    """The API's ``Dispatcher``. A test moves the jobs itself, through ``Served.do``."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.jobs: dict[str, JobInfo] = {}
+        self.signals: list[tuple[str, int]] = []
+        self.shutdowns: list[bool] = []
+        self.followed = threading.Event()
+        """Set when somebody waits for output or for an end."""
+        self._changed = asyncio.Condition()
+
+    def clear(self) -> None:
+        """Take everything off the shelf."""
+        self.jobs.clear()
+        self.signals.clear()
+        self.shutdowns.clear()
+        self.followed.clear()
+
+    async def put(self, **known: Any) -> JobInfo:
+        """Add a job, by default one that has just been queued."""
+        fields: dict[str, Any] = {
+            "id": new_id(),
+            "name": "sum",
+            "state": State.QUEUED,
+            "argv": ["sum", "--all"],
+            "cwd": "/",
+            "app": "sum.py",
+            "created_at": NOW,
+        }
+        job = JobInfo(**(fields | known))
+        self.jobs[job.id] = job
+        return job
+
+    async def move(self, job_id: str, state: State, **known: Any) -> JobInfo:
+        """Change a job and tell those who wait."""
+        async with self._changed:
+            job = dataclasses.replace(self.jobs[job_id], state=state, **known)
+            self.jobs[job_id] = job
+            self._changed.notify_all()
+        return job
+
+    async def print(self, job_id: str, stream: Stream, data: bytes) -> None:
+        """Add a record to the job's output and tell those who follow it."""
+        path = self._log(job_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = Log(str(path))
+        log.append(stream, data)
+        log.close()
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _log(self, job_id: str) -> Path:
+        return Path(self.home.job(job_id)) / "output.log"
+
+    def status(self) -> dict[str, Any]:
+        return {"pid": 1, "home": self.home.root, "jobs": {"queued": len(self.jobs)}}
+
+    def find(self, prefix: str) -> JobInfo:
+        ids = sorted(self.jobs) if prefix == "-" else [i for i in self.jobs if i.startswith(prefix)]
+        if not ids:
+            raise UnknownJob(f"no job {prefix!r}")
+        if len(ids) > 1 and prefix != "-":
+            raise AmbiguousJob(f"several jobs {prefix!r}")
+        return self.jobs[ids[-1]]
+
+    def page(
+        self, *, states: Collection[State] | None, limit: int, before: str | None
+    ) -> list[JobInfo]:
+        return [
+            self.jobs[i]
+            for i in sorted(self.jobs, reverse=True)
+            if (before is None or i < before) and (not states or self.jobs[i].state in states)
+        ][:limit]
+
+    async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._changed:
+                self.followed.set()
+                await self._changed.wait_for(lambda: self.jobs[job_id].is_final)
+        return self.jobs[job_id]
+
+    async def output_grew(self, job_id: str, offset: int) -> bool:
+        path = self._log(job_id)
+
+        def longer() -> bool:
+            return path.exists() and path.stat().st_size > offset
+
+        async with self._changed:
+            self.followed.set()
+            await self._changed.wait_for(lambda: longer() or self.jobs[job_id].is_final)
+        return longer()
+
+    async def cancel(self, job_id: str) -> JobInfo:
+        if self.jobs[job_id].is_final:
+            raise InvalidTransition(f"job {job_id} has ended")
+        return await self.move(job_id, State.CANCELLED, reason=Reason.USER, finished_at=NOW)
+
+    async def signal(self, job_id: str, signum: int) -> JobInfo:
+        self.signals.append((job_id, signum))
+        return self.jobs[job_id]
+
+    async def rerun(self, job_id: str) -> JobInfo:
+        return await self.put(name=self.jobs[job_id].name)
+
+    async def shutdown(self, kill_jobs: bool) -> None:
+        self.shutdowns.append(kill_jobs)
+
+
+class Served:
+    """A shelf being served."""
+
+    def __init__(self, shelf: Shelf, url: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.shelf = shelf
+        self.url = url
+        self._loop = loop
+
+    def do(self, act: Coroutine[Any, Any, T]) -> T:
+        """Run *act* where the server runs, and return its result."""
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(timeout=10)
+
+
+@contextlib.contextmanager
+def served(home: Home) -> Iterator[Served]:
+    """Serve a new shelf on a free port of 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        loop = asyncio.new_event_loop()
+        shelf = Shelf(home)
+        app = create_app(shelf, token=TOKEN, allowed_hosts={host})
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(
+            target=loop.run_until_complete, args=(server.serve(sockets=[listener]),)
+        )
+        thread.start()
+        try:
+            yield Served(shelf, f"http://{host}", loop)
+        finally:
+            server.should_exit = True
+            thread.join()
+            loop.close()
