@@ -15,7 +15,6 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from mcli import frames, stdio
@@ -28,9 +27,8 @@ from mcli.errors import (
     UnknownJob,
 )
 from mcli.home import Home
-from mcli.invocation import Invocation
-from mcli.job import new_id
-from mcli.output import Stream
+from mcli.ids import new_id
+from mcli.stream import Stream
 from mcli.version import PROTOCOL
 
 ACCEPT_S: Final = 5.0
@@ -55,14 +53,25 @@ _PASSED_ON: Final = (
 )
 
 
-@dataclass(slots=True)
 class End:
-    """How a job ended, for the process that waited for it."""
+    """How a job ended, for the process that waited for it.
 
-    job_id: str
-    exit_code: int = 0
-    signal: int | None = None
-    reached: bool = True
+    ``reached`` is False when its body has not been run: the caller has to do it.
+    """
+
+    __slots__ = ("exit_code", "job_id", "reached", "signal")
+
+    def __init__(
+        self,
+        job_id: str,
+        exit_code: int = 0,
+        signal: int | None = None,
+        reached: bool = True,
+    ) -> None:
+        self.job_id = job_id
+        self.exit_code = exit_code
+        self.signal = signal
+        self.reached = reached
 
     def leave(self) -> NoReturn:
         """End this process as the job's did. Its exit handlers were run there, not here."""
@@ -110,7 +119,8 @@ class Wire:
         if fds:
             sent = socket.send_fds(self.socket, [data], list(fds))
             data = data[sent:]
-        self.socket.sendall(data)
+        if data:
+            self.socket.sendall(data)
 
     def receive(self) -> list[tuple[int, bytes]]:
         """Frames that have come, at least one; [] at the end of the connection."""
@@ -158,7 +168,7 @@ def refusal(payload: dict[str, Any]) -> DaemonError:
 
 
 def submit(
-    invocation: Invocation, *, home: Home, job_id: str, detach: bool
+    invocation: dict[str, Any], *, home: Home, job_id: str, detach: bool
 ) -> tuple[Wire, str] | None:
     """Have the job accepted, exactly once; None if this process has won the right to run it.
 
@@ -166,12 +176,12 @@ def submit(
         DaemonNotRunning, Refused, ProtocolMismatch: Not accepted, and it will not be.
         OutcomeUnknown: It may have been accepted.
     """
-    fds = (0,) if invocation.stdio[0] == "fd" else ()
+    fds = (0,) if invocation["stdio"][0] == "fd" else ()
     asked = {
         "protocol": PROTOCOL,
         "id": job_id,
         "detach": detach,
-        "invocation": invocation.document(),
+        "invocation": invocation,
         "fds": len(fds),
     }
     for attempt in (1, 2):
@@ -195,15 +205,15 @@ def submit(
     return _settle(invocation, home, job_id)
 
 
-def _settle(invocation: Invocation, home: Home, job_id: str) -> tuple[Wire, str] | None:
+def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, str] | None:
     from mcli.store.arbiter import settle
 
     owner = settle(
         home.database,
         job_id,
-        name=invocation.name,
-        argv=invocation.argv,
-        cwd=invocation.cwd,
+        name=invocation["name"],
+        argv=invocation["argv"],
+        cwd=invocation["cwd"],
         now=time.time(),
     )
     if owner == "here":
@@ -243,7 +253,8 @@ def attach_wire(home: Home, job_id: str, offset: int) -> Wire:
     return wire
 
 
-def run(invocation: Invocation, *, detach: bool = False, home: Home | None = None) -> End:
+def run(
+    invocation: dict[str, Any], *, detach: bool = False, home: Home | None = None) -> End:
     """Run *invocation* in the daemon, with this process as its face.
 
     Returns:
@@ -251,7 +262,8 @@ def run(invocation: Invocation, *, detach: bool = False, home: Home | None = Non
     """
     home = home or Home.find()
     if detach:
-        invocation = _detached(invocation)
+        plugs, terminal = stdio.survey(detach=True)
+        invocation = {**invocation, "stdio": plugs, "terminal": terminal}
     stdio.flush()
     job_id = new_id()
     accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
@@ -262,14 +274,7 @@ def run(invocation: Invocation, *, detach: bool = False, home: Home | None = Non
         wire.close()
         sys.stdout.write(f"{job_id}\n")
         return End(job_id)
-    return Session(home, wire, job_id, keyboard=invocation.stdio[0] == "tty").follow()
-
-
-def _detached(invocation: Invocation) -> Invocation:
-    from dataclasses import replace
-
-    plugs, terminal = stdio.survey(detach=True)
-    return replace(invocation, stdio=plugs, terminal=terminal)
+    return Session(home, wire, job_id, keyboard=invocation["stdio"][0] == "tty").follow()
 
 
 class Session:

@@ -1,11 +1,7 @@
 """
 What is known about a job, as a value: the same fields for the daemon, the verbs and the API.
-
-Also the making of ids, because the client names its job before it sends it. Imported by the
-caller's process, so it needs nothing but ``os``, ``time`` and ``dataclasses``.
 """
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -117,40 +113,3 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, dict):
         return {_encodable(key): _encodable(item) for key, item in value.items()}
     return value
-
-
-_RANDOM_BITS = 74
-_HEX = frozenset("0123456789abcdef")
-_last = 0
-
-
-def new_id() -> str:
-    """A UUID of version 7: the time in milliseconds, then chance. 36 characters, lower case.
-
-    Ids that a process makes one after the other sort in that order, also within a
-    millisecond and when the clock is set back.
-
-    Source:
-        RFC 9562, section 5.7, and section 6.2 method 2 for the order within a millisecond.
-    """
-    global _last
-    milliseconds = time.time_ns() // 1_000_000
-    drawn = milliseconds << _RANDOM_BITS | int.from_bytes(os.urandom(10), "big") >> 6
-    if drawn <= _last:
-        drawn = _last + 1 + int.from_bytes(os.urandom(4), "big")
-    _last = drawn
-    return _uuid7(drawn)
-
-
-def is_id(text: str) -> bool:
-    """Whether *text* may be a job's id, and so the name of its directory."""
-    groups = text.split("-")
-    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and _HEX.issuperset("".join(groups))
-
-
-def _uuid7(number: int) -> str:
-    """48 bits of time and 74 of chance, with version and variant put between them."""
-    milliseconds, chance = number >> _RANDOM_BITS, number & ((1 << _RANDOM_BITS) - 1)
-    high, low = chance >> 62, chance & ((1 << 62) - 1)
-    digits = f"{milliseconds:012x}7{high:03x}{0b10 << 62 | low:016x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -13,19 +13,11 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import Final, NamedTuple
 
+from mcli.stream import Stream
+
 HEAD: Final = struct.Struct("<QIB3x")
-
-
-class Stream(IntEnum):
-    """Where a piece of output came out of the job."""
-
-    STDOUT = 1
-    STDERR = 2
-    TTY = 3
-    """Its terminal, where stdout and stderr are one."""
 
 
 class Record(NamedTuple):
@@ -88,5 +80,6 @@ def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
             block = os.pread(fd, end, offset)
             if len(block) < end:
                 return
-        yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), block[at + HEAD.size : end])
+        data = block[at + HEAD.size : end]
+        yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), data)
         at = end

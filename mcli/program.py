@@ -6,15 +6,15 @@ Read from ``sys.orig_argv`` and ``__main__``; nothing is changed.
 
 import os
 import sys
+from typing import Any
 
 import mcli
-from mcli.invocation import App
 
 _WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 
-def current() -> tuple[App, str, list[str]] | None:
-    """The app, ``sys.argv[0]`` as typed, and the arguments; None if it cannot be run again.
+def current() -> tuple[dict[str, Any], str, list[str]] | None:
+    """The app (the fields of ``invocation.App``), ``sys.argv[0]`` as typed, and the arguments; None if it cannot be run again.
 
     It cannot when it came from ``-c``, standard input or an interactive session, or when
     something else runs it (a debugger, a profiler, a test runner).
@@ -28,16 +28,17 @@ def current() -> tuple[App, str, list[str]] | None:
         file = getattr(main, "__file__", None)
         if file is None or not os.path.isfile(file) or not _same(file, target):
             return None
-        app = App("script", os.path.abspath(file), sys.executable, tuple(flags), root)
+        app = {"kind": "script", "target": os.path.abspath(file), "cwd": ""}
     elif kind == "module":
         spec = getattr(main, "__spec__", None)
         if spec is None or spec.name not in (target, f"{target}.__main__"):
             return None
         cwd = "" if sys.flags.safe_path else os.getcwd()
-        app = App("module", target, sys.executable, tuple(flags), root, cwd)
+        app = {"kind": "module", "target": target, "cwd": cwd}
     else:
         return None
-    return app, target, argv
+    told = {"python": sys.executable, "flags": flags, "mcli_root": root}
+    return {**app, **told}, target, argv
 
 
 def _same(file: str, target: str) -> bool:

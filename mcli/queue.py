@@ -15,12 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.sql.elements import ColumnElement
 
 from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
-from mcli.job import JobInfo, is_id
+from mcli.ids import is_id
+from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
+from mcli.store.database import insert_new
 from mcli.store.schema import QUEUED, SCHEDULED, counters, invocations, jobs
 
 LATEST: Final = "-"
@@ -36,8 +37,8 @@ _ENDINGS: Final = {
     State.CANCELLED: Event.ENDED,
     State.LOST: Event.LOSE,
 }
-_ACCEPT: Final = insert(jobs).on_conflict_do_nothing().returning(jobs)
-_KEEP: Final = insert(invocations)
+_ACCEPT: Final = insert_new(jobs).returning(jobs)
+_KEEP: Final = invocations.insert()
 _GET: Final = select(jobs).where(jobs.c.id == bindparam("job_id"))
 _NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
 

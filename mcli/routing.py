@@ -15,7 +15,6 @@ from mcli.errors import DaemonError, DaemonNotRunning, MCLIError, OutcomeUnknown
 
 if TYPE_CHECKING:
     from mcli.decorators import Background
-    from mcli.invocation import Invocation
 
 Place = Literal["here", "daemon"]
 
@@ -80,7 +79,7 @@ class Passage:
         except MCLIError as error:
             _fail(error)
 
-    def _prepare(self, ctx: Any) -> "tuple[Place, Invocation | None]":
+    def _prepare(self, ctx: Any) -> tuple[Place, dict[str, Any] | None]:
         from mcli.settings import Settings
 
         if inside_job():
@@ -97,7 +96,7 @@ class Passage:
         )
         return place, invocation
 
-    def _send(self, ctx: Any, invocation: "Invocation") -> None:
+    def _send(self, ctx: Any, invocation: dict[str, Any]) -> None:
         from mcli import attach
 
         try:
@@ -153,10 +152,12 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if hasattr(value, "__fspath__") else type(value).__qualname__
 
 
-def describe(ctx: Any, background: "Background") -> "Invocation | None":
-    """The running call as an invocation; None if no other process could make it again."""
+def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
+    """The running call, as ``invocation.Invocation`` has it; None if none could make it again.
+
+    A plain document: the classes would cost each caller some milliseconds.
+    """
     from mcli import program, stdio
-    from mcli.invocation import Invocation, Replay
 
     found = program.current() if _from_command_line(ctx) else None
     prompted = answers(ctx)
@@ -170,20 +171,24 @@ def describe(ctx: Any, background: "Background") -> "Invocation | None":
     plugs, terminal = stdio.survey()
     mask = os.umask(0)
     os.umask(mask)
-    return Invocation(
-        name=background.command_name or str(ctx.command_path),
-        app=app,
-        argv=argv,
-        argv0=argv0,
-        cwd=cwd,
-        env=dict(os.environ),
-        umask=mask,
-        stdio=plugs,
-        terminal=terminal,
-        ignored_signals=stdio.ignored_signals(),
-        replay=Replay(path=replay.path_of(ctx), parameters=fingerprint(ctx), prompted=prompted),
-        timeout_s=background.timeout,
-    )
+    return {
+        "name": background.command_name or str(ctx.command_path),
+        "app": app,
+        "argv": argv,
+        "argv0": argv0,
+        "cwd": cwd,
+        "env": dict(os.environ),
+        "umask": mask,
+        "stdio": plugs,
+        "terminal": terminal,
+        "ignored_signals": stdio.ignored_signals(),
+        "replay": {
+            "path": replay.path_of(ctx),
+            "parameters": fingerprint(ctx),
+            "prompted": prompted,
+        },
+        "timeout_s": background.timeout,
+    }
 
 
 def _from_command_line(ctx: Any) -> bool:

@@ -8,16 +8,18 @@ import sys
 import termios
 from typing import Any, Final
 
-from mcli.invocation import Stdio, Terminal
 
 _CC: Final = 6
 _OFLAG: Final = 1
 
 
-def survey(*, detach: bool = False) -> tuple[tuple[Stdio, Stdio, Stdio], Terminal | None]:
-    """How each stream of the job is to be plugged, and the terminal they show."""
+def survey(*, detach: bool = False) -> tuple[list[str], dict[str, Any] | None]:
+    """How each stream of the job is to be plugged, and the terminal they show.
+
+    As ``stdio`` and ``terminal`` of ``invocation.Invocation``.
+    """
     terminal_fd = None if detach else find_terminal()
-    plugs = (_input(detach), _output(1, detach), _errors(detach))
+    plugs = [_input(detach), _output(1, detach), _errors(detach)]
     return plugs, _describe(terminal_fd) if terminal_fd is not None else None
 
 
@@ -41,7 +43,7 @@ def _open(fd: int) -> bool:
     return True
 
 
-def _input(detach: bool) -> Stdio:
+def _input(detach: bool) -> str:
     if not _open(0):
         return "closed"
     if _is_tty(0):
@@ -49,27 +51,27 @@ def _input(detach: bool) -> Stdio:
     return "fd"
 
 
-def _output(fd: int, detach: bool) -> Stdio:
+def _output(fd: int, detach: bool) -> str:
     if not _open(fd):
         return "closed"
     return "tty" if _is_tty(fd) and not detach else "pipe"
 
 
-def _errors(detach: bool) -> Stdio:
+def _errors(detach: bool) -> str:
     plug = _output(2, detach)
     if plug == "pipe" and _open(1) and os.path.sameopenfile(1, 2):
         return "out"
     return plug
 
 
-def _describe(fd: int) -> Terminal:
+def _describe(fd: int) -> dict[str, Any]:
     """Size and settings, made such that a line end is translated once on its way."""
     size = os.get_terminal_size(fd)
     attributes: list[Any] = termios.tcgetattr(fd)
     if not _is_tty(0):  # the caller's terminal is not made raw then, and does it itself
         attributes[_OFLAG] &= ~termios.OPOST
     attributes[_CC] = [cc if isinstance(cc, int) else cc[0] for cc in attributes[_CC]]
-    return Terminal(size.lines, size.columns, attributes)
+    return {"rows": size.lines, "cols": size.columns, "attributes": attributes}
 
 
 def ignored_signals() -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mcli.cli import complain
-from mcli.errors import DaemonError, MCLIError
+from mcli.errors import DaemonError, MCLIError, RequestError
 from mcli.home import Home
 
 Document = dict[str, Any]
@@ -60,13 +60,13 @@ def signal_number(text: str) -> int:
     """The number of a signal given as ``TERM``, ``SIGTERM`` or ``15``.
 
     Raises:
-        click.BadParameter: There is no such signal.
+        RequestError: There is no such signal.
     """
     name = text.upper().removeprefix("SIG")
     known = {each.name.removeprefix("SIG"): each.value for each in signal.Signals}
     number = int(name) if name.isdecimal() else known.get(name, 0)
     if number not in signal.valid_signals():
-        raise click.BadParameter(f"{text!r} is no signal; it must be a name such as TERM, or 15")
+        raise RequestError(f"{text!r} is no signal; it must be a name such as TERM, or 15")
     return number
 
 

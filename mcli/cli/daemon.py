@@ -128,18 +128,15 @@ def status(as_json: bool) -> None:
 
 
 def _description(known: dict[str, Any]) -> list[str]:
-    jobs = known.pop("jobs", {})
-    del known["running"]
-    lines = [f"{key:<12}{printable(_told(value))}" for key, value in known.items()]
-    states = [
-        f"{'jobs' if at == 0 else '':<12}{count} {state}"
-        for at, (state, count) in enumerate(jobs.items())
+    plain = {key: str(known[key]) for key in known if key not in ("running", "workers", "jobs")}
+    lines = [f"{key:<12}{printable(value)}" for key, value in plain.items()]
+    lines += [
+        f"{'worker':<12}{printable(worker['app'])} (pid {worker['pid']})"
+        for worker in known.get("workers", ())
     ]
-    return lines + [coloured(line, line.split()[-1]) for line in states]
-
-
-def _told(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    counts = [(count, state) for state, count in known["jobs"].items() if count]
+    jobs = [coloured(f"{'jobs':<12}{count} {state}", state) for count, state in counts]
+    return lines + (jobs or [f"{'jobs':<12}none"])
 
 
 @daemon.command()

@@ -1,6 +1,7 @@
 """``mcli ps`` and ``mcli inspect``: what jobs there are, and all about one."""
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -38,9 +39,9 @@ COLUMNS: Final = (
     Column("JOB", ID_LENGTH),
     Column("STATE", 9),
     Column("EXIT", 4),
-    Column("CREATED", 8),
-    Column("TOOK", 6),
     Column("NAME", 6),
+    Column("TOOK", 6),
+    Column("CREATED", 8),
     Column("COMMAND", 8),
 )
 
@@ -52,7 +53,8 @@ COLUMNS: Final = (
     "states",
     multiple=True,
     type=click.Choice([state.value for state in State]),
-    help="Only jobs in this state; may be repeated.",
+    metavar="STATE",
+    help=f"Only jobs in this state: {', '.join(State)}. May be repeated.",
 )
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Only the latest N.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON array of job documents.")
@@ -97,10 +99,10 @@ def listing(jobs: Sequence[Document], now: float) -> list[str]:
             job["id"][:length],
             job["state"],
             ending(job),
-            moment(job["created_at"], now),
-            span(_took(job, now)),
             job["name"],
-            shlex.join(job["argv"]),
+            span(_took(job, now)),
+            moment(job["created_at"], now),
+            command_line(job),
         )
         for job in jobs
     ]
@@ -109,6 +111,13 @@ def listing(jobs: Sequence[Document], now: float) -> list[str]:
     if len(lines) != len(jobs):  # blocks of lines, not rows
         return [titles, *lines]
     return [titles, *(coloured(line, job["state"]) for line, job in zip(lines, jobs, strict=True))]
+
+
+def command_line(job: Document) -> str:
+    """The job as one would type it, its program by its last name."""
+    app = job["app"]
+    program = app if app.startswith("-m ") else shlex.quote(os.path.basename(app))
+    return " ".join([program, *map(shlex.quote, job["argv"])])
 
 
 def id_length(ids: Sequence[str]) -> int:
@@ -161,7 +170,7 @@ def inspect(job: str, as_json: bool) -> None:
 
 def description(job: Document) -> list[str]:
     """``key value`` lines, without what is not known. An error keeps its lines."""
-    shown = {key: _told(key, value) for key, value in job.items() if value is not None}
+    shown = {key: _told(key, value) for key, value in job.items() if value not in (None, "")}
     width = max(map(len, shown))
     return [
         f"{'' if at else key:<{width}}  {line}".rstrip()

@@ -156,5 +156,7 @@ def wait_for_address(home: Home) -> dict[str, Any]:
             return Address.find(home)._asdict()
         except DaemonNotRunning as error:
             if time.monotonic() > deadline:
-                raise DaemonError(f"another daemon is starting, and does not finish: {error}") from error
+                raise DaemonError(
+                    f"another daemon is starting, and does not finish: {error}"
+                ) from error
         time.sleep(0.05)  # it tells its own starter when it is ready, not us

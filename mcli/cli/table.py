@@ -77,27 +77,29 @@ def cut(text: str, width: int) -> str:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Aligned lines, the titles first, none wider than *width*.
 
-    The widest columns give way first. Where not even the least widths fit, each row becomes
-    a block of ``title value`` lines.
+    The widest columns give way first, then the last ones are left out. Where not even two
+    fit, each row becomes a block of ``title value`` lines.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    widths = _widths(columns, cells, width - len(GAP) * (len(columns) - 1))
-    if widths is None:
-        return _blocks(columns, cells, width)
     titles = [column.title for column in columns]
-    return [_line(row, widths) for row in (titles, *cells)]
+    for count in range(len(columns), 1, -1):
+        widths = _widths(columns[:count], cells, width - len(GAP) * (count - 1))
+        if widths is not None:
+            return [_line(row, widths) for row in (titles, *cells)]
+    return _blocks(columns, cells, width)
 
 
 def _widths(
     columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int
 ) -> list[int] | None:
-    widths = [
-        min(max([text_width(column.title), *(text_width(row[at]) for row in cells)]), max(room, 0))
+    natural = [
+        max([text_width(column.title), *(text_width(row[at]) for row in cells)])
         for at, column in enumerate(columns)
     ]
-    least = [min(column.least, width) for column, width in zip(columns, widths, strict=True)]
-    if sum(column.least for column in columns) > room and sum(widths) > room:
+    least = [min(column.least, width) for column, width in zip(columns, natural, strict=True)]
+    if sum(least) > room:
         return None
+    widths = [min(width, room) for width in natural]
     while sum(widths) > room:
         shrinkable = [at for at in range(len(widths)) if widths[at] > least[at]]
         widths[max(shrinkable, key=widths.__getitem__)] -= 1
@@ -105,11 +107,8 @@ def _widths(
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    shown = [cut(cell, width) for cell, width in zip(row, widths, strict=True)]
-    padded = [
-        cell + " " * (width - text_width(cell)) for cell, width in zip(shown, widths, strict=True)
-    ]
-    return GAP.join(padded).rstrip()
+    shown = [(cut(cell, width), width) for cell, width in zip(row, widths, strict=False)]
+    return GAP.join(cell + " " * (width - text_width(cell)) for cell, width in shown).rstrip()
 
 
 def _blocks(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[str]:

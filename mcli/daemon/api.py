@@ -22,7 +22,8 @@ from mcli.daemon.auth import Guard
 from mcli.daemon.ports import Dispatcher
 from mcli.errors import Conflict, InvalidTransition, MCLIError, RequestError, UnknownJob
 from mcli.job import JobInfo
-from mcli.output import Record, Stream, read_records
+from mcli.output import Record, read_records
+from mcli.stream import Stream
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.states import State
 from mcli.version import __version__

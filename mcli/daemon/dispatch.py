@@ -24,11 +24,13 @@ from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError
 from mcli.home import Home
 from mcli.invocation import Invocation
-from mcli.job import JobInfo, new_id, timestamp
+from mcli.ids import new_id
+from mcli.job import JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
 from mcli.states import FINAL, Reason, State
 from mcli.store.store import Store
+from mcli.ticket import take
 from mcli.version import PROTOCOL, __version__
 
 log = logging.getLogger("mcli.jobs")
@@ -214,8 +216,15 @@ class Dispatcher:
             self._tell_stop(live)
 
     def _unplaced(self, job: Placed, why: str) -> None:
+        """It was not begun, says a worker: true if its ticket is free to be taken away."""
         live = self._live[job.id]
         live.close_fds()
+        assert live.info is not None
+        folder = self.home.job(live.id)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if take(folder, live.info.attempt, None) is None:
+            self.watch(live)
+            return
         self.spawn(self._finish(live, Outcome(reached=False, reason="spawn_error", error=why)))
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """
 The database file: made whole, checked before use, and the two ways to connect to it.
 
+All that is peculiar to SQLite is here (and in ``arbiter``, which has only the driver).
+
 One connection writes and checkpoints; all others can only read. A file that is damaged is
 moved aside, and the caller told so: it is never replaced by an empty one in silence.
 """
@@ -10,11 +12,23 @@ import time
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, Pool, QueuePool, create_engine, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    NullPool,
+    Pool,
+    QueuePool,
+    Table,
+    create_engine,
+    event,
+)
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mcli.errors import StoreError, StoreUnreadable
+from mcli.states import State
 from mcli.store import schema
 
 BUSY_S: Final = 5.0
@@ -23,12 +37,27 @@ BUSY_S: Final = 5.0
 WAL_KEPT: Final = 64 * 1024 * 1024
 """Bytes that the write-ahead log may keep on disk after a checkpoint."""
 
+TRIGGERS: Final = (
+    "CREATE TRIGGER jobs_counted AFTER INSERT ON jobs BEGIN"
+    " UPDATE counters SET jobs = jobs + 1 WHERE state = NEW.state; END",
+    "CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN"
+    " UPDATE counters SET jobs = jobs - 1 WHERE state = OLD.state;"
+    " UPDATE counters SET jobs = jobs + 1 WHERE state = NEW.state; END",
+    "CREATE TRIGGER jobs_forgotten AFTER DELETE ON jobs BEGIN"
+    " UPDATE counters SET jobs = jobs - 1 WHERE state = OLD.state; END",
+)
+
 _DAMAGED: Final = frozenset({11, 26})  # SQLITE_CORRUPT, SQLITE_NOTADB
 _PARTS: Final = ("", "-wal", "-shm")
 
 
 class _Damaged(Exception):
     """What is wrong with the file."""
+
+
+def insert_new(table: Table) -> Insert:
+    """An insertion that does nothing, rather than fail, where the row's key is taken."""
+    return insert(table).on_conflict_do_nothing()
 
 
 def writing(path: str) -> Engine:
@@ -62,8 +91,12 @@ def _engine(
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+        except Exception:
+            connection.close()  # nobody else knows of it yet, and its file may be moved aside
+            raise
 
     @event.listens_for(engine, "begin")
     def begin_explicitly(connection: Connection) -> None:
@@ -147,12 +180,22 @@ def _create(path: str) -> None:
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     engine = writing(draft)
     with engine.begin() as connection:
-        schema.create(connection)
+        _fill(connection)
     engine.dispose()
     if os.path.exists(path + "-wal"):
         _move_aside(path)  # left by another database, and would be applied to this one
     os.replace(draft, path)
     _sync(os.path.dirname(path))
+
+
+def _fill(connection: Connection) -> None:
+    """All tables, as revision ``HEAD``, and the counters at 0."""
+    schema.metadata.create_all(connection)
+    schema.revisions.create(connection)
+    for trigger in TRIGGERS:
+        connection.exec_driver_sql(trigger)
+    connection.execute(schema.counters.insert(), [{"state": one, "jobs": 0} for one in State])
+    connection.execute(schema.revisions.insert(), {"version_num": schema.HEAD})
 
 
 def _had_jobs(path: str) -> bool:

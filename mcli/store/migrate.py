@@ -12,7 +12,6 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from mcli.errors import StoreTooNew
@@ -25,35 +24,52 @@ SCRIPTS: Final = "mcli.store:migrations"
 def upgrade(
     connection: Connection, path: str, revision: str, *, scripts: str = SCRIPTS, head: str = HEAD
 ) -> str:
-    """Migrate to *head* in one transaction, after a backup; returns the backup's path.
+    """Migrate an existing database to *head*, as a whole or not at all.
 
     Args:
         connection: With no transaction begun.
-        path: The database's file; the backup is put beside it.
+        path: The database's file; a copy is put beside it before anything is changed.
         revision: What the database carries.
+
+    Returns:
+        The path of the copy.
 
     Raises:
         StoreTooNew: No migration of this program made *revision*.
     """
-    config = Config()
-    config.set_main_option("script_location", scripts.replace("%", "%%"))
-    config.attributes["connection"] = connection
-    _check_known(config, path, revision)
-    backup = _back_up(connection, path, revision)
-    with connection.begin():
-        command.upgrade(config, head)
-    return backup
-
-
-def _check_known(config: Config, path: str, revision: str) -> None:
-    try:
-        ScriptDirectory.from_config(config).get_revision(revision)
-    except CommandError as error:
+    if not _is_known(scripts, revision):
         raise StoreTooNew(
             f"{path} is of revision {revision!a}, which mcli {__version__} does not know "
             f"(its own is {HEAD}): it was written by a newer mcli; install that one, or set "
             "MCLI_HOME to another directory"
-        ) from error
+        )
+    backup = _back_up(connection, path, revision)
+    apply(connection, head, scripts=scripts)
+    return backup
+
+
+def apply(connection: Connection, head: str, *, scripts: str = SCRIPTS) -> None:
+    """Carry out the migrations that are missing up to *head*, in one transaction."""
+    config = _config(scripts)
+    config.attributes["connection"] = connection
+    with connection.begin():
+        command.upgrade(config, head)
+
+
+def heads() -> list[str]:
+    """The newest migrations; more than one only by mistake."""
+    return ScriptDirectory.from_config(_config(SCRIPTS)).get_heads()
+
+
+def _config(scripts: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", scripts.replace("%", "%%"))
+    return config
+
+
+def _is_known(scripts: str, revision: str) -> bool:
+    directory = ScriptDirectory.from_config(_config(scripts))
+    return revision in {script.revision for script in directory.walk_revisions()}
 
 
 def _back_up(connection: Connection, path: str, revision: str) -> str:

@@ -6,8 +6,8 @@ state cannot be written, by whatever program. Counts per state are kept by trigg
 transaction that changes the state, so that nobody ever counts rows.
 
 ``HEAD`` is the newest migration; a new database is made from these tables at once, an older
-one by the migrations, and a test holds that both are the same. What SQLite alone understands
-is in ``TRIGGERS``; another database brings its own.
+one by the migrations, and a test holds that both are the same. What SQLite alone understands,
+the triggers among it, is in ``database``.
 """
 
 import json
@@ -18,7 +18,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnClause,
-    Connection,
     Dialect,
     Float,
     ForeignKey,
@@ -33,8 +32,6 @@ from sqlalchemy import (
     TypeDecorator,
     literal_column,
 )
-
-from mcli.states import State
 
 HEAD: Final = "0001"
 
@@ -190,23 +187,3 @@ revisions = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-
-TRIGGERS: Final = (
-    "CREATE TRIGGER jobs_counted AFTER INSERT ON jobs BEGIN"
-    " UPDATE counters SET jobs = jobs + 1 WHERE state = NEW.state; END",
-    "CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN"
-    " UPDATE counters SET jobs = jobs - 1 WHERE state = OLD.state;"
-    " UPDATE counters SET jobs = jobs + 1 WHERE state = NEW.state; END",
-    "CREATE TRIGGER jobs_forgotten AFTER DELETE ON jobs BEGIN"
-    " UPDATE counters SET jobs = jobs - 1 WHERE state = OLD.state; END",
-)
-
-
-def create(connection: Connection) -> None:
-    """Make everything in an empty database, as revision ``HEAD``, in the caller's transaction."""
-    metadata.create_all(connection)
-    revisions.create(connection)
-    for trigger in TRIGGERS:
-        connection.exec_driver_sql(trigger)
-    connection.execute(counters.insert(), [{"state": state, "jobs": 0} for state in State])
-    connection.execute(revisions.insert(), {"version_num": HEAD})

@@ -14,13 +14,16 @@ from threading import Condition, Thread
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from mcli.errors import StoreError
 from mcli.store import database
 
 BATCH_MAX: Final = 500
 """Writes in one commit, so that a flood does not hold up the first of them for long."""
+
+_MISTAKES: Final = (IntegrityError, ProgrammingError)
+"""What the database says about the statement, and not about itself."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,8 +97,8 @@ class Store:
         try:
             with self._readers.connect() as connection:
                 return fn(connection, *args, **kwargs)
-        except OperationalError as error:
-            raise database.unusable(self.path, error) from error
+        except DatabaseError as error:
+            raise self._told(error) from error
 
     def close(self) -> None:
         """Write what waits, then let go of the database. May be called again."""
@@ -137,8 +140,8 @@ class Store:
             write.resolve(self._told)
 
     def _told(self, error: Exception) -> Exception:
-        """As callers see it: they know our errors, not the database's."""
-        if isinstance(error, OperationalError):
+        """As callers see it: a database that fails is one of our errors."""
+        if isinstance(error, DatabaseError) and not isinstance(error, _MISTAKES):
             return database.unusable(self.path, error)
         return error
 

@@ -20,6 +20,7 @@ from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.output import Log
 from mcli.worker import family
 from mcli.worker.plugs import END_OF_INPUT, Plugs
+from mcli.worker.spare import Spare
 
 READ_BYTES: Final = 1 << 18
 HELD_BYTES: Final = 1 << 16
@@ -46,7 +47,7 @@ class Order:
 
 
 class Attempt:
-    """A forked job process, seen from the worker. ``fork`` makes it."""
+    """A job process at work, seen from its worker."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -65,13 +66,22 @@ class Attempt:
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
         self._kill_at: float | None = None
 
-    def forked(self, pid: int) -> None:
-        """In the worker: the child is *pid*."""
-        self.pid = pid
-        os.close(self.control_end)
-        self.plugs.close_job_side()
+    def begin(self, spare: Spare) -> None:
+        """Have *spare* become this job."""
         if self.unmute and self.plugs.interactive and self.plugs.master is not None:
             os.write(self.plugs.master, END_OF_INPUT)
+        self.pid = spare.pid
+        order = self.order
+        payload = {
+            "job": order.job,
+            "attempt": order.attempt,
+            "folder": order.folder,
+            "invocation": order.invocation.document(),
+            "unmute": self.unmute.decode(),
+        }
+        spare.send(payload, [self.control_end, *self.plugs.handed_over()])
+        os.close(self.control_end)
+        self.plugs.close_job_side()
 
     # Output ---------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ waiting for threads, exit handlers, flushing, and death by an uncaught Ctrl-C.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
 import runpy
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -23,11 +25,14 @@ from mcli import replay
 from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
 from mcli.ticket import identify, take
-from mcli.worker.attempt import Attempt
+from mcli.worker.plugs import plug_in
+from mcli.worker.spare import receive
 
 ERROR_BYTES: Final = 1 << 16
 RESULT_BYTES: Final = 1 << 20
 _OOM_SCORE: Final = "500"
+FD_AFTER_PLUGS: Final = 64
+"""Descriptors received and moved about have lower numbers: all others were closed before."""
 
 
 class Revoked(Exception):
@@ -37,62 +42,62 @@ class Revoked(Exception):
 class Job:
     """The job process, from the inside."""
 
-    def __init__(self, attempt: Attempt, code: CodeType | None) -> None:
-        self._order = attempt.order
-        self._invocation: Invocation = attempt.order.invocation
-        self._control = attempt.control_end
-        self._unmute = attempt.unmute
-        self._plugs = attempt.plugs
+    def __init__(self, connection: socket.socket, code: CodeType | None) -> None:
+        self._connection = connection
         self._code = code
+        self.pid = os.getpid()
         self._ticket: int | None = None
-        self.pid = 0
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
+        self._detach_from_worker()
 
     # Becoming -------------------------------------------------------------------------
 
-    def become(self) -> None:
-        """Turn this fork of the worker into the caller's process.
-
-        Raises:
-            Revoked: The attempt is no longer ours to begin; nothing has been run.
-        """
-        self.pid = os.getpid()
+    def _detach_from_worker(self) -> None:
+        """All that can be done before it is known which job this will be."""
         os.setsid()
-        self._reset_signals()
-        self._plugs.plug_in()
-        self._close_descriptors()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # An inherited socket or lock would keep a dead daemon's port and lock alive.
+        kept = self._connection.fileno()
+        os.closerange(3, kept)
+        os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write(_OOM_SCORE)
-        self._ticket = take(self._order.folder, self._order.attempt, identify(self.pid))
+
+    def become(self) -> None:
+        """Wait for the order, and turn into the caller's process.
+
+        Raises:
+            Revoked: The attempt is not, or no longer, ours to begin; nothing has been run.
+        """
+        order = receive(self._connection)
+        del self._connection  # closed, and not to be found by ``nothing_left``
+        if order is None:
+            raise Revoked
+        payload, (self._control, *fds) = order
+        self._id, self._attempt = payload["job"], payload["attempt"]
+        self._folder, self._unmute = payload["folder"], payload["unmute"].encode()
+        self._invocation = Invocation.parse(payload["invocation"])
+        plug_in(self._invocation.stdio, fds)
+        os.closerange(3, self._control)
+        os.closerange(self._control + 1, FD_AFTER_PLUGS)
+        self._ticket = take(self._folder, self._attempt, identify(self.pid))
         if self._ticket is None:
             raise Revoked
+        for number in self._invocation.ignored_signals:
+            signal.signal(number, signal.SIG_IGN)
         self._take_environment()
         os.umask(self._invocation.umask)
         self._renew_streams()
 
-    def _reset_signals(self) -> None:
-        signal.set_wakeup_fd(-1)
-        for number in signal.valid_signals():
-            if number in (signal.SIGKILL, signal.SIGSTOP):
-                continue
-            if signal.getsignal(number) not in (signal.SIG_DFL, signal.SIG_IGN, None):
-                signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in self._invocation.ignored_signals:
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-    def _close_descriptors(self) -> None:
-        """An inherited socket or lock would keep a dead daemon's port and lock alive."""
-        os.closerange(3, self._control)
-        os.closerange(self._control + 1, os.sysconf("SC_OPEN_MAX"))
-
     def _take_environment(self) -> None:
         os.environ.clear()
         os.environ.update(self._invocation.env)
-        os.environ["MCLI_JOB_ID"] = self._order.job
-        os.environ["MCLI_ATTEMPT"] = str(self._order.attempt)
+        os.environ["MCLI_JOB_ID"] = self._id
+        os.environ["MCLI_ATTEMPT"] = str(self._attempt)
         time.tzset()
 
     def _renew_streams(self) -> None:
@@ -188,7 +193,7 @@ class Job:
         """The body is next: let the program be heard, and give it its input."""
         self._outcome.reached = True
         if self._unmute:
-            if self._plugs.interactive:
+            if self._invocation.stdio[0] == "tty":
                 import termios
 
                 termios.tcflush(0, termios.TCIFLUSH)
@@ -217,7 +222,38 @@ class Job:
             _keep_result(outcome, replaying.value)
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
-        write_outcome(self._order.folder, self._order.attempt, outcome)
+        write_outcome(self._folder, self._attempt, outcome)
+        if outcome.exit_code is not None and nothing_left():
+            os._exit(outcome.exit_code)
+
+
+def nothing_left() -> bool:
+    """Whether the interpreter's own last steps would change nothing that anybody can see.
+
+    They take some milliseconds, for which the caller would wait: every page that is shared
+    with the worker is touched. They matter only for objects that act when they are dropped:
+    files are flushed here; a ``__del__`` or a suspended generator gets the long way.
+    """
+    import io
+    from types import AsyncGeneratorType, CoroutineType, GeneratorType
+
+    suspended = (GeneratorType, CoroutineType, AsyncGeneratorType)
+    living = gc.get_objects()  # without what the worker had when it was frozen
+    for kind in set(map(type, living)):
+        if kind in suspended:
+            return False
+        if hasattr(kind, "__del__") and not issubclass(kind, io.IOBase):
+            return False
+    try:
+        for file in living:
+            if isinstance(file, io.IOBase) and not file.closed and file.writable():
+                file.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except Exception:  # noqa: BLE001 - the interpreter has its own way to complain
+        return False
+    return True
 
 
 _job: Job | None = None

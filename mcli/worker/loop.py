@@ -24,8 +24,12 @@ from mcli.version import PROTOCOL
 from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
 from mcli.worker.preload import Preload
+from mcli.worker.spare import Spare
 
 RECONNECT_S: Final = 0.25
+QUIET_S: Final = 0.05
+"""Seconds without an event after which the next child is forked in advance."""
+
 ALONE_S: Final = 5.0
 """Seconds that a worker without a daemon and without a job waits for either."""
 
@@ -48,6 +52,7 @@ class Worker:
         self._alone_since = time.monotonic()
         self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._grew: set[str] = set()
+        self._spare: Spare | None = None
 
     def run(self) -> become.Job | None:
         """Serve until retired; the job, in a child."""
@@ -56,14 +61,13 @@ class Worker:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
-        while True:
+        while not self._done():
             if self._socket is None:
                 self._connect()
-            if self._done():
-                return None
             job = self._turn()
             if job is not None:
                 return job
+        return None
 
     def _done(self) -> bool:
         if self._attempts:
@@ -73,8 +77,11 @@ class Worker:
         return self._retiring and not self._outbox
 
     def _turn(self) -> become.Job | None:
-        for key, _ in self._selector.select(self._patience_s()):
-            job: become.Job | None = key.data(key.fd) if callable(key.data) else None
+        ready = self._selector.select(self._patience_s())
+        if not ready and self._spare is None and not self._retiring:
+            return self._fork()  # nobody is waiting just now
+        for key, _ in ready:
+            job: become.Job | None = key.data(key.fd)
             if job is not None:
                 return job
         for attempt in list(self._attempts.values()):
@@ -87,6 +94,8 @@ class Worker:
         times = [at for a in self._attempts.values() if (at := a.due_s()) is not None]
         if self._socket is None:
             times.append(RECONNECT_S)
+        if self._spare is None and not self._retiring:
+            times.append(QUIET_S)
         return min(times, default=None)
 
     # The daemon -----------------------------------------------------------------------
@@ -162,7 +171,7 @@ class Worker:
         if kind == frames.START:
             return self._start(payload)
         if kind == frames.RETIRE:
-            self._retiring = True
+            self._retire()
             return None
         attempt = self._attempts.get(payload.get("job", ""))
         if attempt is None:
@@ -211,7 +220,7 @@ class Worker:
         why = f"{stale} has changed" if stale else None
         if why is None:
             try:
-                return self._fork(order)
+                return self._begin(order)
             except OSError as error:
                 why = f"cannot start a process: {error.strerror}"
         for fd in fds:
@@ -219,24 +228,44 @@ class Worker:
                 os.close(fd)
         self._tell(frames.RETURNED, job=order.job, attempt=order.attempt, why=why, stale=bool(stale))
         if stale:
-            self._retiring = True
+            self._retire()
         return None
 
-    def _fork(self, order: Order) -> become.Job | None:
+    def _retire(self) -> None:
+        self._retiring = True
+        if self._spare is not None:
+            self._spare.dismiss()
+            self._spare = None
+
+    def _begin(self, order: Order) -> become.Job | None:
+        if self._spare is None:
+            job = self._fork()
+            if job is not None:
+                return job
+        assert self._spare is not None
+        spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
         attempt = Attempt(order)
-        pid = os.fork()
-        if pid == 0:
-            self._let_go()
-            return become.Job(attempt, self._preload.code)
-        attempt.forked(pid)
+        attempt.begin(spare)
         self._attempts[order.job] = attempt
         for fd in attempt.plugs.readers:
             self._selector.register(fd, selectors.EVENT_READ, lambda f, a=attempt: self._read(a, f))
         self._selector.register(
             attempt.control, selectors.EVENT_READ, lambda _f, a=attempt: self._listen(a)
         )
-        self._tell(frames.FORKED, job=order.job, attempt=order.attempt, pid=pid)
+        self._tell(frames.FORKED, job=order.job, attempt=order.attempt, pid=attempt.pid)
+        return None
+
+    def _fork(self) -> become.Job | None:
+        """Make the spare; in the child, the job that it will be."""
+        ours, its = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._let_go()
+            return become.Job(its, self._preload.code)
+        its.close()
+        self._spare = Spare(pid, ours)
         return None
 
     def _let_go(self) -> None:
@@ -278,12 +307,24 @@ class Worker:
     def _reap(self, _fd: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeup, 4096)
-        for attempt in list(self._attempts.values()):
-            pid, status = os.waitpid(attempt.pid, os.WNOHANG | os.WUNTRACED)
-            if pid and os.WIFSTOPPED(status):
-                self._tell(frames.PAUSED, job=attempt.order.job)
-            elif pid:
-                self._end(attempt, status)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+                if pid == 0:
+                    return
+                self._child(pid, status)
+
+    def _child(self, pid: int, status: int) -> None:
+        """A child has stopped or ended: a job, or a spare that was dismissed or killed."""
+        attempt = next((a for a in self._attempts.values() if a.pid == pid), None)
+        if attempt is None:
+            if self._spare is not None and self._spare.pid == pid and not os.WIFSTOPPED(status):
+                self._spare.dismiss()
+                self._spare = None
+        elif os.WIFSTOPPED(status):
+            self._tell(frames.PAUSED, job=attempt.order.job)
+        else:
+            self._end(attempt, status)
 
     def _end(self, attempt: Attempt, status: int) -> None:
         if attempt.control >= 0:

@@ -1,8 +1,8 @@
 """
 The job's standard streams: pipes, a terminal, or what the caller handed over.
 
-``Plugs`` are made by the worker before the fork. The worker keeps the reading ends and the
-terminal's master; the job process puts the others in place as 0, 1 and 2.
+The worker makes the ``Plugs`` of an attempt and keeps the reading ends and the terminal's
+master; the others go to the job process, which puts them in place as 0, 1 and 2.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ import termios
 from collections.abc import Sequence
 
 from mcli.invocation import Stdio, Terminal
-from mcli.output import Stream
+from mcli.stream import Stream
 
 END_OF_INPUT = b"\x04" * 64
 """Typed ahead while the program is replayed, so that whatever it asks is answered by an end."""
@@ -78,13 +78,19 @@ class Plugs:
             os.close(fd)
         self.job, self._slave, self._passed = [], None, []
 
-    def plug_in(self) -> None:
-        """In the job process: make them 0, 1 and 2, and the terminal the controlling one."""
-        moved = [None if fd is None else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in self.job]
-        for number, fd in enumerate(moved):
-            if fd is None:
-                os.close(number)
-            else:
-                os.dup2(fd, number, inheritable=True)
-        if self.interactive:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    def handed_over(self) -> list[int]:
+        """What the job process needs, in the order in which ``plug_in`` takes it."""
+        return [fd for fd in self.job if fd is not None]
+
+
+def plug_in(stdio: tuple[Stdio, Stdio, Stdio], fds: Sequence[int]) -> None:
+    """In the job process: make *fds* 0, 1 and 2, and the terminal the controlling one."""
+    # First out of the way: one of them may have the number that another is to get.
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in fds]
+    for number, plug in enumerate(stdio):
+        if plug == "closed":
+            os.close(number)
+        else:
+            os.dup2(moved.pop(0), number, inheritable=True)
+    if stdio[0] == "tty":
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)

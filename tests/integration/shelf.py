@@ -14,8 +14,10 @@ import uvicorn
 from mcli.daemon.api import create_app
 from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
-from mcli.job import JobInfo, new_id
-from mcli.output import Log, Stream
+from mcli.ids import new_id
+from mcli.job import JobInfo
+from mcli.output import Log
+from mcli.stream import Stream
 from mcli.states import Reason, State
 
 T = TypeVar("T")

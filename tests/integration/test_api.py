@@ -26,7 +26,7 @@ from mcli.errors import (
 )
 from mcli.home import Home
 from mcli.job import JobInfo
-from mcli.output import Stream
+from mcli.stream import Stream
 from mcli.problem import error_in, family, problem
 from mcli.states import State
 

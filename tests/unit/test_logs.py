@@ -5,7 +5,8 @@ import io
 import pytest
 
 from mcli.cli.logs import last_lines, latest, stamped, write
-from mcli.output import Record, Stream
+from mcli.output import Record
+from mcli.stream import Stream
 
 
 def records(*blocks: bytes) -> list[Record]:

@@ -6,7 +6,8 @@ import pytest
 
 from mcli.cli.jobs import COLUMNS, description, ending, id_length, listing
 from mcli.cli.table import Column, coloured, cut, moment, printable, span, table, text_width
-from mcli.job import JobInfo, new_id
+from mcli.ids import new_id
+from mcli.job import JobInfo
 from mcli.states import State
 
 NOW = 1_700_000_000.0
@@ -105,9 +106,14 @@ def test_listing_shows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Id, state, exit code, time taken, name and the command as one would type it."""
     monkeypatch.delenv("COLUMNS", raising=False)
     line = listing([document()], NOW)[1]
-    assert "succeeded  0" in line
-    assert "1m 05s" in line
-    assert line.endswith("sum   sum 'a b'")
+    assert "succeeded  0     sum   1m 05s" in line
+    assert line.endswith("sum.py sum 'a b'")
+
+
+def test_last_columns_are_left_out_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not all columns fit, the first ones stay a table."""
+    monkeypatch.setenv("COLUMNS", "40")
+    assert listing([document()], NOW)[0].split() == ["JOB", "STATE", "EXIT", "NAME"]
 
 
 def test_ids_are_shown_until_they_differ() -> None:
