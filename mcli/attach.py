@@ -230,7 +230,7 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
     deadline = time.monotonic() + RECONNECT_S
     while True:
         try:
-            return attach_wire(home, job_id, offset)
+            return attach_wire(home, job_id, offset)[0]
         except (DaemonNotRunning, OSError) as error:
             if time.monotonic() > deadline:
                 raise OutcomeUnknown(
@@ -240,17 +240,27 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
             time.sleep(0.1)  # nobody tells when a daemon that is not there comes back
 
 
-def attach_wire(home: Home, job_id: str, offset: int) -> Wire:
-    """A connection that follows a job from *offset* of its record log."""
+def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, Any]]:
+    """A connection that follows a job, and what the daemon says of it: ``id``, ``interactive``.
+
+    Args:
+        home: Whose daemon.
+        job_id: A whole id, the beginning of one, or ``-`` for the newest job.
+        offset: Where in the record log to begin; -1: only the end is wanted.
+
+    Raises:
+        DaemonNotRunning: Nobody is there.
+        UnknownJob: No job, or more than one, is meant.
+    """
     wire = Wire(home)
     wire.send(frames.ATTACH, {"protocol": PROTOCOL, "id": job_id, "offset": offset})
     kind, answer = wire.answer()
     if kind == frames.REFUSED:
         wire.close()
-        if answer["code"] == "unknown_job":
+        if answer["code"] in ("unknown_job", "ambiguous_job"):
             raise UnknownJob(answer["message"])
         raise refusal(answer)
-    return wire
+    return wire, answer
 
 
 def run(

@@ -17,6 +17,8 @@ Everything mcli raises on purpose.
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
     ├── JobFailed                   125   ``Job.result()`` of a job that did not succeed
+    ├── NotExecutable               126   the program to run cannot be executed
+    ├── NotFound                    127   there is no such program
     └── OutcomeUnknown               75   it may or may not have been accepted; not run here
 
 ``code`` crosses the wire, ``exit_code`` leaves the process. A message says what is
@@ -122,6 +124,20 @@ class JobFailed(MCLIError):
     """The result was asked of a job that has none, because it did not succeed."""
 
     code = "job_failed"
+
+
+class NotExecutable(MCLIError):
+    """The program to run is there, and cannot be executed."""
+
+    code = "not_executable"
+    exit_code = 126
+
+
+class NotFound(MCLIError):
+    """There is no such program."""
+
+    code = "not_found"
+    exit_code = 127
 
 
 class OutcomeUnknown(MCLIError):

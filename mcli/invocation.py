@@ -63,9 +63,6 @@ class Replay:
     parameters: str
     """Fingerprint of the command's parameters: the replay must arrive with the same."""
 
-    passed: list[list[Any]] = field(default_factory=list)
-    """[path, result] of every background command that the caller has passed before this one."""
-
     prompted: list[list[Any]] = field(default_factory=list)
     """[path, parameter, value] of what the caller's user has typed at ``prompt=`` options."""
 

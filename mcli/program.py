@@ -19,7 +19,7 @@ def current() -> tuple[dict[str, Any], str, list[str]] | None:
     It cannot when it came from ``-c``, standard input or an interactive session, or when
     something else runs it (a debugger, a profiler, a test runner).
     """
-    flags, kind, target, argv = _split(sys.orig_argv[1:])
+    flags, kind, target, argv = split(sys.orig_argv[1:])
     main = sys.modules.get("__main__")
     if main is None or not sys.executable:
         return None
@@ -49,8 +49,11 @@ def _same(file: str, target: str) -> bool:
         return os.path.basename(file) == os.path.basename(target)
 
 
-def _split(words: list[str]) -> tuple[list[str], str, str, list[str]]:
-    """Interpreter flags, kind, target and arguments of what follows the interpreter's name."""
+def split(words: list[str]) -> tuple[list[str], str, str, list[str]]:
+    """Interpreter flags, kind, target and arguments of what follows the interpreter's name.
+
+    The kind is ``script``, ``module``, or ``other`` for what cannot be run again.
+    """
     at = 0
     while at < len(words):
         word = words[at]

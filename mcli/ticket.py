@@ -84,14 +84,13 @@ def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
         os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
         if holder:
             fcntl.lockf(fd, fcntl.LOCK_EX)
-        os.fsync(fd)
         os.link(draft, path)
     except FileExistsError:
         os.close(fd)
         return None
     finally:
         os.unlink(draft)
-    _sync_directory(folder)
+    _sync_directory(folder)  # that it exists must survive a power cut; what it says is moot then
     return fd
 
 
@@ -110,7 +109,10 @@ def holder(folder: str, attempt: int) -> Identity | None:
         FileNotFoundError: Nobody has.
     """
     with open(ticket_path(folder, attempt), "rb") as file:
-        content = json.load(file)
+        text = file.read()
+    if not text:  # written just before a power cut
+        return Identity(pid=0, boot_id="", pid_namespace=0, started_ticks=0)
+    content = json.loads(text)
     return Identity(**content) if content else None
 
 

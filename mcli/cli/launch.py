@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown
+from mcli.errors import DaemonError, OutcomeUnknown
 from mcli.home import Home
 from mcli.problem import error_in
 from mcli.ticket import lock_holder
@@ -141,22 +141,3 @@ def _gone(process: int, timeout_s: float) -> bool:
     poll.register(process, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
 
-
-def wait_for_address(home: Home) -> dict[str, Any]:
-    """Where the daemon that holds the lock listens, once it has said so.
-
-    Raises:
-        DaemonError: It does not say so in ``READY_S``.
-    """
-    from mcli.client import Address
-
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            return Address.find(home)._asdict()
-        except DaemonNotRunning as error:
-            if time.monotonic() > deadline:
-                raise DaemonError(
-                    f"another daemon is starting, and does not finish: {error}"
-                ) from error
-        time.sleep(0.05)  # it tells its own starter when it is ready, not us

@@ -75,8 +75,10 @@ class Caller:
             await self._submit(payload)
         else:
             job = self._dispatcher.find(payload["id"])
-            self._link.send(frames.ACCEPTED, {"id": job.id})
-            self._follow(job.id, self._dispatcher.live(job.id), payload["offset"])
+            live = self._dispatcher.live(job.id)
+            interactive = live is not None and live.invocation.stdio[0] == "tty"
+            self._link.send(frames.ACCEPTED, {"id": job.id, "interactive": interactive})
+            self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
         fds = self._link.take_fds(payload["fds"])
@@ -103,12 +105,13 @@ class Caller:
         """All records from *offset* on as they come, then the end."""
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
         started = False
+        silent = offset < 0
         while True:
             final = live is None or live.final
             if live is not None and live.reached and not started:
                 started = True
                 self._link.send(frames.STARTED, {})
-            records = read_records(path, offset, BLOCK_BYTES)
+            records = [] if silent else read_records(path, offset, BLOCK_BYTES)
             for record in records:
                 data = frames.encode_output(record.stream, record.next_offset, record.data)
                 self._link.send_bytes(data)
@@ -120,7 +123,8 @@ class Caller:
                 break
             assert live is not None
             await live.changed()
-        self._end(self._dispatcher.get(job_id), live)
+        job = live.info if live is not None else None
+        self._end(job or self._dispatcher.get(job_id), live)
 
     def _end(self, job: JobInfo, live: Live | None) -> None:
         outcome = live.outcome if live is not None else None
@@ -129,6 +133,7 @@ class Caller:
             "state": job.state.value,
             "began": job.attempt > 0,
             "outcome": {"reached": reached},
+            "job": job.document(),
             **ending(job),
         }
         self._link.send(frames.FINISHED, payload)

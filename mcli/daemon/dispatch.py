@@ -102,6 +102,9 @@ class Dispatcher:
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
         self._claiming = 0
+        self._queued = True
+        """Something may be queued that no claim under way will find."""
+
         self._pidfds: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.pool = Pool(
@@ -133,6 +136,7 @@ class Dispatcher:
         accepted = self._store.write(
             queue.submit, now=time.time(), job_id=job_id, **self._columns(invocation)
         )
+        self._queued = True
         self.pump()  # in the same transaction, when there is room
         try:
             info = await asyncio.wrap_future(accepted)
@@ -164,7 +168,8 @@ class Dispatcher:
         """Claim what there is room for. Called at every event that makes room or work."""
         running = sum(live.running for live in self._live.values())
         room = self.settings.workers - running - self._claiming
-        if room > 0 and not self.draining:
+        if room > 0 and self._queued and not self.draining:
+            self._queued = False
             self._claiming += room
             claimed = self._store.write(queue.claim, now=time.time(), limit=room)
             self.spawn(self._begin(room, claimed))
@@ -174,6 +179,8 @@ class Dispatcher:
             jobs = await asyncio.wrap_future(claimed)
         finally:
             self._claiming -= room
+        if len(jobs) == room:
+            self._queued = True
         for info in jobs:
             live = self._live.get(info.id) or self._load(info)
             if live is not None:

@@ -5,6 +5,7 @@ One event loop serves callers and workers (unix sockets) and HTTP (uvicorn). Who
 the daemon is told on ``$MCLI_READY_FD``, in one line of JSON, that it is ready or why not.
 """
 
+import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -15,7 +16,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import uvicorn
@@ -31,11 +34,15 @@ from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
+from mcli.ticket import lock_holder
 from mcli.version import PROTOCOL, __version__
 
 log = logging.getLogger("mcli.daemon")
 
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
+OTHER_S: Final = 30.0
+"""Seconds that another daemon, which holds the lock, gets to say where it listens."""
+
 HTTP_GRACE_S: Final = 1
 """Seconds that open HTTP answers get when the daemon stops."""
 
@@ -46,22 +53,19 @@ class AlreadyRunning(Exception):
 
 def main(words: Sequence[str]) -> int:
     """Run the daemon with the options of ``mcli daemon start``; the exit code."""
-    from mcli.cli.daemon import starting
-    import click
-
-    @click.command()
-    @starting
-    def command(apps: Sequence[str], **options: str | None) -> None:
-        home = Home.find()
-        try:
-            settings = Settings.load(options)
-        except MCLIError as error:
-            _report_failure(error)
-            sys.exit(error.exit_code)
-        sys.exit(serve(settings, home, list(apps)))
-
-    command.main(list(words), prog_name="mcli.daemon")
-    return 0
+    parser = argparse.ArgumentParser(prog="python -m mcli.daemon")
+    for setting in fields(Settings):
+        if setting.metadata["option"]:
+            parser.add_argument(setting.metadata["option"], dest=setting.name)
+    parser.add_argument("--app", action="append", dest="apps", default=[])
+    options = vars(parser.parse_args(words))
+    apps = options.pop("apps")
+    try:
+        settings = Settings.load(options)
+    except MCLIError as error:
+        _report_failure(error)
+        return error.exit_code
+    return serve(settings, Home.find(), apps)
 
 
 def serve(settings: Settings, home: Home, apps: list[str]) -> int:
@@ -211,6 +215,7 @@ def _bind(settings: Settings) -> socket.socket:
             f"cannot listen on {settings.host}:{port}: {error.strerror or error}; "
             "choose another with --port N (0 takes a free one) or MCLI_BACKGROUND_PORT"
         ) from error
+    listening.listen(2048)  # before anybody is told the address
     return listening
 
 
@@ -247,12 +252,28 @@ def _report_ready(dispatcher: Dispatcher, home: Home) -> None:
 
 def _report_other(home: Home) -> None:
     """Somebody else is the daemon: say where it is, as soon as it says so itself."""
-    from mcli.cli.launch import wait_for_address
-
-    told = wait_for_address(home)
+    told = _wait_for_address(home)
     _report({"ok": True, "already": True, **told})
     if "MCLI_READY_FD" not in os.environ:
         sys.stderr.write(f"mcli daemon already running: {told['url']} (pid {told['pid']})\n")
+
+
+def _wait_for_address(home: Home) -> dict[str, Any]:
+    deadline = time.monotonic() + OTHER_S
+    while True:
+        told = _told(home)
+        if told.get("pid") == lock_holder(home.lock) or time.monotonic() > deadline:
+            return {"url": "", "pid": lock_holder(home.lock), **told}
+        time.sleep(0.05)  # it tells its own starter when it is ready, not us
+
+
+def _told(home: Home) -> dict[str, Any]:
+    try:
+        with open(home.address, encoding="utf-8") as file:
+            told: dict[str, Any] = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return told
 
 
 def _report_failure(error: MCLIError) -> None:

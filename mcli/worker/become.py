@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import runpy
@@ -66,6 +67,7 @@ class Job:
         os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write(_OOM_SCORE)
+        _warm_up()
 
     def become(self) -> None:
         """Wait for the order, and turn into the caller's process.
@@ -189,6 +191,7 @@ class Job:
             command = load_command(app.target)
             command.main(args=argv, prog_name=self._invocation.argv0 or None)
 
+
     def _reach(self) -> None:
         """The body is next: let the program be heard, and give it its input."""
         self._outcome.reached = True
@@ -269,6 +272,20 @@ def record_at_exit() -> None:
     atexit.register(_record)
 
 
+def _warm_up() -> None:
+    """Go through what every job goes through, while nobody waits.
+
+    A forked process copies each page that it writes to, and Python writes to whatever it
+    reads: most of the cost of a small job is that. So the paths are walked once here.
+    """
+    click = sys.modules.get("click")
+    if click is not None:
+        option = click.Option(["--number"], type=int, default=1)
+        command = click.Command("warm", params=[option], callback=lambda number: number)
+        with contextlib.suppress(Exception):
+            command.main(["--number=2"], prog_name="warm", standalone_mode=False)
+
+
 def _keep_result(outcome: Outcome, value: Any) -> None:
     try:
         text = json.dumps(value, allow_nan=False)
@@ -313,8 +330,6 @@ def load_command(target: str) -> Any:
     """The Click command that ``module:attribute`` or ``path.py:attribute`` names."""
     place, _, attribute = target.rpartition(":")
     if place.endswith(".py"):
-        import importlib.util
-
         spec = importlib.util.spec_from_file_location("__mcli_app__", place)
         if spec is None or spec.loader is None:
             raise ImportError(f"cannot load {place}")

@@ -1,0 +1,73 @@
+"""``mcli run``: any program as a job, with this terminal as its face."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mcli import attach, stdio
+from mcli.cli.programs import recognise
+from mcli.errors import DaemonError, NotExecutable, NotFound
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-d", "--detach", is_flag=True, envvar="MCLI_DETACH", help="Print the job's id and exit.")
+@click.option("--name", metavar="N", help="Name shown in lists. Unless given: the program's.")
+@click.argument("words", metavar="PROGRAM [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
+    """Run any program in the background.
+
+    Output, input, signals and the exit code pass through as in a local run. A Python
+    program that uses mcli runs in a warm worker; anything else is executed.
+    """
+    program, *arguments = words
+    _check(program)
+    invocation = _invocation(program, arguments, name or os.path.basename(program))
+    end = attach.run(invocation, detach=detach)
+    if not end.reached:
+        raise DaemonError(
+            f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}"
+        )
+    end.leave()
+
+
+def _check(program: str) -> None:
+    """Refuse here what a shell would refuse, with its exit codes."""
+    if shutil.which(program) is not None:
+        return
+    if os.path.sep in program and os.path.exists(program):
+        raise NotExecutable(f"{program} is not an executable program; try: chmod +x, or its interpreter")
+    raise NotFound(f"there is no program {program!r}; check the name, or give its path")
+
+
+def _invocation(program: str, arguments: list[str], name: str) -> dict[str, Any]:
+    found = recognise(program, arguments)
+    executed = {
+        "kind": "exec",
+        "target": program,
+        "python": sys.executable,
+        "flags": [],
+        "mcli_root": "",
+        "cwd": "",
+    }
+    app, argv0, argv = found or (executed, program, arguments)
+    plugs, terminal = stdio.survey()
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "name": name,
+        "app": app,
+        "argv": argv,
+        "argv0": argv0,
+        "cwd": os.getcwd(),
+        "env": dict(os.environ),
+        "umask": mask,
+        "stdio": plugs,
+        "terminal": terminal,
+        "ignored_signals": stdio.ignored_signals(),
+        "replay": None,
+        "timeout_s": None,
+    }

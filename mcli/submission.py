@@ -1,0 +1,252 @@
+"""
+Submitting a command from a program, by its parameters instead of a command line.
+
+The values are checked by the command's own Click types before anything is sent. What is
+sent is a command line again: ``--option=value``, and ``--`` before arguments, so that a
+value can never become an option.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import mcli
+from mcli import replay
+from mcli.attach import submit as send
+from mcli.decorators import DETACH
+from mcli.errors import MCLIError, OutcomeUnknown, RequestError
+from mcli.handle import Job
+from mcli.home import Home
+from mcli.ids import new_id
+
+
+def submit(command: Any, /, **params: Any) -> Job:
+    """Run *command* in the background with these parameters; it is accepted when this returns.
+
+    Args:
+        command: A ``@mcli.background`` command: the Click command, or the function that is
+            a Typer app's. It must be found under a name in its module, or in a group that is.
+        **params: Values by parameter name, as the function has them.
+
+    Raises:
+        TypeError: Not a background command, or an unknown parameter.
+        click.UsageError: A value is missing or wrong, in Click's own words.
+        DaemonNotRunning: There is no daemon. Nothing was sent, and nothing is run here.
+        OutcomeUnknown: It may have been accepted.
+    """
+    click_command = _command(command)
+    callback = click_command.callback
+    if not replay.is_background(callback):
+        raise TypeError(f"{click_command.name!r} is not a command with @mcli.background")
+    background = _background(callback)
+    place, path = _locate(command, click_command, callback)
+    words = [*path, *command_line(click_command, params)]
+    name = background.command_name or " ".join(path) or str(click_command.name)
+    home = Home.find()
+    job_id = new_id()
+    invocation = _invocation(name, place, words, background.timeout)
+    accepted = send(invocation, home=home, job_id=job_id, detach=True)
+    if accepted is None:
+        raise OutcomeUnknown(f"job {job_id} was not accepted, and not run; submit it again")
+    accepted[0].close()
+    return Job(job_id, home=home)
+
+
+def _background(callback: Any) -> Any:
+    while not hasattr(callback, "__mcli__"):
+        callback = callback.__wrapped__
+    return callback.__mcli__
+
+
+def _command(command: Any) -> Any:
+    """The Click command of what was decorated; Typer's are made from their function."""
+    if hasattr(command, "callback") and hasattr(command, "params"):
+        return command
+    if not callable(command):
+        raise TypeError(f"{command!r} is not a command")
+    typer = sys.modules.get("typer")
+    if typer is None or hasattr(command, "__click_params__") and _is_click_function(command):
+        import click
+
+        return click.command()(command)
+    app = typer.Typer()
+    app.command()(command)
+    return typer.main.get_command(app)
+
+
+def _is_click_function(function: Any) -> bool:
+    """Whether Click's decorators have left more on it than our own option."""
+    return any(param.name != DETACH for param in function.__click_params__)
+
+
+# The command line -----------------------------------------------------------------------
+
+
+def command_line(command: Any, params: dict[str, Any]) -> list[str]:
+    """*params* as words that Click parses back into the same values.
+
+    Raises:
+        TypeError: The command has no such parameter.
+        click.UsageError: A value is missing or wrong.
+    """
+    known = {param.name: param for param in command.params if param.name != DETACH}
+    for name in params:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise TypeError(f"{command.name} has no parameter {name!r}; it has: {names}")
+    ctx = command.context_class(command, info_name=command.name)
+    options: list[str] = []
+    arguments: list[str] = []
+    for name, param in known.items():
+        if name not in params:
+            _check_missing(ctx, param)
+            continue
+        value = params[name]
+        param.type_cast_value(ctx, value)
+        if param.param_type_name == "argument":
+            arguments += _texts(param, value)
+        else:
+            options += _option(ctx, param, value)
+    return [*options, "--", *arguments] if arguments else options
+
+
+def _check_missing(ctx: Any, param: Any) -> None:
+    if param.required and param.get_default(ctx) is None and param.value_from_envvar(ctx) is None:
+        exceptions = sys.modules[type(ctx).__module__.replace(".core", ".exceptions")]
+        raise exceptions.MissingParameter(ctx=ctx, param=param)
+
+
+def _option(ctx: Any, param: Any, value: Any) -> list[str]:
+    long = max(param.opts, key=len)
+    if value is None:
+        return []
+    if getattr(param, "count", False):
+        return [long] * int(value)
+    if getattr(param, "is_flag", False):
+        return _flag(ctx, param, value, long)
+    if param.nargs == 1:
+        return [_equals(long, text) for text in _texts(param, value)]
+    rows = value if param.multiple else [value]
+    return [word for row in rows for word in (long, *map(_text, row))]
+
+
+def _flag(ctx: Any, param: Any, value: Any, long: str) -> list[str]:
+    if not param.is_bool_flag:
+        return [long] if value == param.flag_value else []
+    if value:
+        return [long]
+    if param.secondary_opts:
+        return [max(param.secondary_opts, key=len)]
+    if param.get_default(ctx):
+        raise RequestError(f"{long} has no counterpart that turns it off")
+    return []
+
+
+def _equals(option: str, text: str) -> str:
+    return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
+
+
+def _texts(param: Any, value: Any) -> list[str]:
+    if value is None:
+        return []
+    many = getattr(param, "multiple", False) or param.nargs != 1
+    return [_text(item) for item in value] if many and _is_list(value) else [_text(value)]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+
+
+def _text(value: Any) -> str:
+    """A value as it would be typed."""
+    import datetime
+    import enum
+
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(timespec="seconds")
+    return os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else str(value)
+
+
+# Finding the command again --------------------------------------------------------------
+
+
+def _locate(given: Any, command: Any, callback: Any) -> tuple[dict[str, Any], list[str]]:
+    """The app that a worker is to load, and the names from its root to the command."""
+    function = _innermost(callback)
+    module = sys.modules.get(function.__module__)
+    if module is None:
+        raise MCLIError(f"the module {function.__module__} of {command.name!r} is not loaded")
+    for name, found in list(vars(module).items()):
+        path = _path_to(found, command, callback) if found is not given else []
+        if path is not None and _is_command(found):
+            return _app(module, name), path
+    raise RequestError(
+        f"{command.name!r} has no name in {module.__name__} that a worker could find it by"
+    )
+
+
+def _innermost(callback: Any) -> Any:
+    while hasattr(callback, "__wrapped__"):
+        callback = callback.__wrapped__
+    return callback
+
+
+def _is_command(found: Any) -> bool:
+    return hasattr(found, "main") or hasattr(found, "registered_commands")
+
+
+def _path_to(found: Any, command: Any, callback: Any) -> list[str] | None:
+    """Names from *found* down to the command; None if it is not in there."""
+    if found is command or getattr(found, "callback", None) is callback is not None:
+        return []
+    if hasattr(found, "registered_commands"):  # a Typer app
+        found = sys.modules["typer"].main.get_command(found)
+        return _path_to(found, command, callback)
+    for name, child in getattr(found, "commands", {}).items():
+        below = _path_to(child, command, callback)
+        if below is not None:
+            return [name, *below]
+    return None
+
+
+def _app(module: Any, attribute: str) -> dict[str, Any]:
+    spec = getattr(module, "__spec__", None)
+    if module.__name__ == "__main__" and spec is None:
+        target = os.path.abspath(module.__file__)
+    else:
+        target = spec.name if spec is not None else module.__name__
+    return {
+        "kind": "object",
+        "target": f"{target}:{attribute}",
+        "python": sys.executable,
+        "flags": [],
+        "mcli_root": os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+        "cwd": os.getcwd(),
+    }
+
+
+def _invocation(
+    name: str, app: dict[str, Any], words: list[str], timeout_s: float | None
+) -> dict[str, Any]:
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "name": name,
+        "app": app,
+        "argv": words,
+        "argv0": name,
+        "cwd": os.getcwd(),
+        "env": {key: value for key, value in os.environ.items() if key not in _JOB_VARIABLES},
+        "umask": mask,
+        "stdio": ["null", "pipe", "pipe"],
+        "terminal": None,
+        "ignored_signals": [],
+        "replay": None,
+        "timeout_s": timeout_s,
+    }
+
+
+_JOB_VARIABLES = ("MCLI_JOB_ID", "MCLI_ATTEMPT")
