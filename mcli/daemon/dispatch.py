@@ -195,7 +195,9 @@ class Dispatcher:
         if invocation is None or invocation.stdio[0] == "fd":
             what = "its standard input" if invocation else "what it was to run"
             error = f"{what} was lost when the daemon was restarted, before the job began"
-            self.spawn(self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error)))
+            self.spawn(
+                self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error))
+            )
             return None
         live = self._live[info.id] = Live(info.id, invocation, [])
         return live
@@ -353,7 +355,9 @@ class Dispatcher:
 
     async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
         columns: dict[str, Any] = (
-            {"state": State.LOST, "reason": Reason.WORKER_LOST} if outcome is None else verdict(outcome)
+            {"state": State.LOST, "reason": Reason.WORKER_LOST}
+            if outcome is None
+            else verdict(outcome)
         )
         done = await asyncio.wrap_future(
             self._store.write(

@@ -278,9 +278,7 @@ def _told(home: Home) -> dict[str, Any]:
 
 def _report_failure(error: MCLIError) -> None:
     log.error("daemon.failed %s", error)
-    _report(
-        {"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)}
-    )
+    _report({"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)})
 
 
 def _report(line: dict[str, Any]) -> None:

@@ -253,4 +253,3 @@ def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Pop
         env=invocation.env,
         start_new_session=True,
     )
-

@@ -24,10 +24,18 @@ def _serve(config: dict[str, object]) -> Job | None:
     _own_streams(str(config["log"]))
     os.chdir(str(config["cwd"]))
     loop.aim_path(app)
-    worker = loop.start(Home(str(config["home"])), str(config["key"]), app, cold=bool(config["cold"]))
+    worker = loop.start(
+        Home(str(config["home"])), str(config["key"]), app, cold=bool(config["cold"])
+    )
     if threading.active_count() > 1:  # a fork would inherit their locks: start again without
         os.chdir(app.mcli_root)
-        words = [sys.executable, *app.flags, "-m", "mcli.worker", json.dumps({**config, "cold": True})]
+        words = [
+            sys.executable,
+            *app.flags,
+            "-m",
+            "mcli.worker",
+            json.dumps({**config, "cold": True}),
+        ]
         os.execv(sys.executable, words)
     gc.collect()
     gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
@@ -40,7 +48,10 @@ def _own_streams(log: str) -> None:
     The daemon starts a worker on pipes, so that Python's streams are made for pipes, as
     those of its jobs are.
     """
-    for path, mode, numbers in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
+    for path, mode, numbers in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_APPEND, (1, 2)),
+    ):
         fd = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o600)
         for number in numbers:
             os.dup2(fd, number)

@@ -191,7 +191,6 @@ class Job:
             command = load_command(app.target)
             command.main(args=argv, prog_name=self._invocation.argv0 or None)
 
-
     def _reach(self) -> None:
         """The body is next: let the program be heard, and give it its input."""
         self._outcome.reached = True
@@ -346,4 +345,3 @@ def _strip(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
-

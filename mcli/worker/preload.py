@@ -130,9 +130,13 @@ def _imports(tree: ast.Module, app: App) -> Iterator[Callable[[], object]]:
                 continue
             yield lambda name=name: importlib.import_module(name, package or None)
             for alias in node.names:  # it may be a module of that package
-                yield lambda full=f"{name}.{alias.name}": importlib.import_module(
-                    full, package or None
-                ) if _is_submodule(full, package) else None
+                yield (
+                    lambda full=f"{name}.{alias.name}": (
+                        importlib.import_module(full, package or None)
+                        if _is_submodule(full, package)
+                        else None
+                    )
+                )
 
 
 def _is_submodule(name: str, package: str) -> bool:
@@ -145,7 +149,9 @@ def _is_submodule(name: str, package: str) -> bool:
 
 def _package(app: App) -> str:
     if app.kind == "module":
-        return app.target if _module_file(app.target + ".__main__") else app.target.rpartition(".")[0]
+        return (
+            app.target if _module_file(app.target + ".__main__") else app.target.rpartition(".")[0]
+        )
     if app.kind == "object" and not app.target.rpartition(":")[0].endswith(".py"):
         return app.target.rpartition(":")[0].rpartition(".")[0]
     return ""
