@@ -418,7 +418,8 @@ class Session:
 
     def _detach(self) -> None:
         sys.stderr.write(
-            f"\nmcli: left job {self._job_id}, which has not ended; mcli attach | cancel | kill it\n"
+            f"\nmcli: left job {self._job_id}, which has not ended; "
+            "mcli attach | cancel | kill it\n"
         )
         self._end = End(self._job_id, 130, signal.SIGINT)
 

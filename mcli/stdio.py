@@ -8,7 +8,6 @@ import sys
 import termios
 from typing import Any, Final
 
-
 _CC: Final = 6
 _OFLAG: Final = 1
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 from mcli.home import Home
 from mcli.invocation import App
@@ -19,14 +20,12 @@ REVOKED = 121
 """Exit code of a job process that found its ticket taken. Nobody is told of it as an end."""
 
 
-def _serve(config: dict[str, object]) -> Job | None:
-    app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})  # type: ignore[dict-item,index]
-    _own_streams(str(config["log"]))
-    os.chdir(str(config["cwd"]))
+def _serve(config: dict[str, Any]) -> Job | None:
+    app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})
+    _own_streams(config["log"])
+    os.chdir(config["cwd"])
     loop.aim_path(app)
-    worker = loop.start(
-        Home(str(config["home"])), str(config["key"]), app, cold=bool(config["cold"])
-    )
+    worker = loop.start(Home(config["home"]), config["key"], app, cold=config["cold"])
     if threading.active_count() > 1:  # a fork would inherit their locks: start again without
         os.chdir(app.mcli_root)
         words = [

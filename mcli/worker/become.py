@@ -115,7 +115,7 @@ class Job:
             else:
                 getattr(sys, name).reconfigure(line_buffering=True)
         before = sys.stdin
-        sys.stdin = sys.__stdin__ = None  # type: ignore[assignment,misc]
+        sys.stdin = sys.__stdin__ = None  # type: ignore[misc]
         if self._invocation.stdio[0] != "closed":
             stream = open(0, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
             sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]
