@@ -16,6 +16,8 @@ from mcli.invocation import Replay
 CLICKS: Final = ("click.core", "typer._click.core")
 """Click, and the copy of it that Typer ships."""
 
+DECORATORS: Final = ("click.decorators", "typer._click.decorators")
+
 
 class Diverged(BaseException):
     """The program did not come to the call that its caller had come to."""
@@ -46,6 +48,7 @@ class Replaying:
         if parameters != self._replay.parameters:
             raise Diverged(f"{_name(path)} was given other parameters than by its caller")
         self.reached = True
+        _restore()
         self._reach()
 
     def leave(self, value: Any) -> None:
@@ -79,41 +82,56 @@ def _name(path: tuple[str, ...]) -> str:
     return " ".join(path) or "the command"
 
 
+_prepared: dict[Any, tuple[Any, Any]] = {}
+_barred: list[Any] = []
+
+
 def prepare() -> None:
-    """Make every Click that is loaded by now hand over answers and skip no sibling's body twice.
+    """Make every Click that is loaded by now hand over answers, and run no sibling's body twice.
 
-    Called by the decorator while the program's modules are imported, in a job only.
+    Called by the decorator while the program's modules are imported, in a job only; undone
+    when the body is reached, so that no frame of ours is on the stack then.
     """
-    for module in CLICKS:
-        core = sys.modules.get(module)
-        if core is not None and not hasattr(core, "_mcli_prepared"):
-            core._mcli_prepared = True  # type: ignore[attr-defined]
-            _answer_prompts(core.Option)
-            _guard_chains(core.Command)
+    for name in CLICKS:
+        core = sys.modules.get(name)
+        if core is not None and core not in _prepared:
+            ask, make = core.Option.prompt_for_value, core.Command.make_context
+            _prepared[core] = (ask, make)
+            core.Option.prompt_for_value = _answering(ask)
+            core.Command.make_context = _barring(make)
 
 
-def _answer_prompts(option: Any) -> None:
-    ask = option.prompt_for_value
+def _restore() -> None:
+    for core, (ask, make) in _prepared.items():
+        core.Option.prompt_for_value, core.Command.make_context = ask, make
+    while _barred:
+        del _barred.pop().invoke
 
+
+def _answering(ask: Any) -> Any:
     def prompt_for_value(self: Any, ctx: Any) -> Any:
         known, value = current.prompted(path_of(ctx), self.name) if current else (False, None)
         return value if known else ask(self, ctx)
 
-    option.prompt_for_value = prompt_for_value
+    return prompt_for_value
 
 
-def _guard_chains(command: Any) -> None:
-    invoke = command.invoke
+def _barring(make: Any) -> Any:
+    """A chain makes all its contexts before it runs the first body."""
 
-    def guarded(self: Any, ctx: Any) -> Any:
-        chained = ctx.parent is not None and getattr(ctx.parent.command, "chain", False)
-        if chained and current and not current.reached and not is_background(self.callback):
-            raise Diverged(
-                f"{self.name} comes before it in the chain and is not a background command"
-            )
-        return invoke(self, ctx)
+    def make_context(self: Any, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        ctx = make(self, info_name, args, parent, **extra)
+        chained = parent is not None and getattr(parent.command, "chain", False)
+        if chained and not is_background(self.callback) and not hasattr(self, "commands"):
+            self.invoke = _diverge
+            _barred.append(self)
+        return ctx
 
-    command.invoke = guarded
+    return make_context
+
+
+def _diverge(ctx: Any) -> Any:
+    raise Diverged(f"{ctx.info_name} comes first in the chain, and is not a background command")
 
 
 def is_background(callback: Any) -> bool:
