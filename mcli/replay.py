@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from mcli.invocation import Replay
 
-CLICKS: Final = ("click.core", "typer._click.core")
-"""Click, and the copy of it that Typer ships."""
+OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
+COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
+"""Click's classes, and those of the copy of it that Typer ships."""
 
 
 class Diverged(BaseException):
@@ -84,12 +85,12 @@ def prepare() -> None:
 
     Called by the decorator while the program's modules are imported, in a job only.
     """
-    for module in CLICKS:
-        core = sys.modules.get(module)
-        if core is not None and not hasattr(core, "_mcli_prepared"):
-            core._mcli_prepared = True  # type: ignore[attr-defined]
-            _answer_prompts(core.Option)
-            _guard_chains(core.Command)
+    for places, change in ((OPTIONS, _answer_prompts), (COMMANDS, _guard_chains)):
+        for module, name in places:
+            found = getattr(sys.modules.get(module), name, None)
+            if found is not None and "_mcli_prepared" not in vars(found):
+                found._mcli_prepared = True
+                change(found)
 
 
 def _answer_prompts(option: Any) -> None:
