@@ -9,9 +9,10 @@ its end, here, and the caller's process only ends as this one does.
 
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcli.invocation import Replay
+if TYPE_CHECKING:
+    from mcli.invocation import Replay
 
 OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
 COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
@@ -25,7 +26,7 @@ class Diverged(BaseException):
 class Replaying:
     """One replay; ``arrive`` is called by wrappers, ``reach`` tells the worker."""
 
-    def __init__(self, replay: Replay | None, reach: Callable[[], None]) -> None:
+    def __init__(self, replay: "Replay | None", reach: Callable[[], None]) -> None:
         self._replay = replay
         self._reach = reach
         self.reached = replay is None
