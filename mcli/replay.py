@@ -9,12 +9,14 @@ its end, here, and the caller's process only ends as this one does.
 
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcli.invocation import Replay
+if TYPE_CHECKING:
+    from mcli.invocation import Replay
 
-CLICKS: Final = ("click.core", "typer._click.core")
-"""Click, and the copy of it that Typer ships."""
+OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
+COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
+"""Click's classes, and those of the copy of it that Typer ships."""
 
 DECORATORS: Final = ("click.decorators", "typer._click.decorators")
 
@@ -26,7 +28,7 @@ class Diverged(BaseException):
 class Replaying:
     """One replay; ``arrive`` is called by wrappers, ``reach`` tells the worker."""
 
-    def __init__(self, replay: Replay | None, reach: Callable[[], None]) -> None:
+    def __init__(self, replay: "Replay | None", reach: Callable[[], None]) -> None:
         self._replay = replay
         self._reach = reach
         self.reached = replay is None
@@ -82,7 +84,9 @@ def _name(path: tuple[str, ...]) -> str:
     return " ".join(path) or "the command"
 
 
-_prepared: dict[Any, tuple[Any, Any]] = {}
+_changed: dict[tuple[Any, str], Any] = {}
+"""What stood in a class under a name."""
+
 _barred: list[Any] = []
 
 
@@ -92,18 +96,22 @@ def prepare() -> None:
     Called by the decorator while the program's modules are imported, in a job only; undone
     when the body is reached, so that no frame of ours is on the stack then.
     """
-    for name in CLICKS:
-        core = sys.modules.get(name)
-        if core is not None and core not in _prepared:
-            ask, make = core.Option.prompt_for_value, core.Command.make_context
-            _prepared[core] = (ask, make)
-            core.Option.prompt_for_value = _answering(ask)
-            core.Command.make_context = _barring(make)
+    for module, name in OPTIONS:
+        _change(module, name, "prompt_for_value", _answering)
+    for module, name in COMMANDS:
+        _change(module, name, "make_context", _barring)
+
+
+def _change(module: str, name: str, method: str, change: Callable[[Any], Any]) -> None:
+    found = getattr(sys.modules.get(module), name, None)
+    if found is not None and (found, method) not in _changed:
+        _changed[found, method] = before = getattr(found, method)
+        setattr(found, method, change(before))
 
 
 def _restore() -> None:
-    for core, (ask, make) in _prepared.items():
-        core.Option.prompt_for_value, core.Command.make_context = ask, make
+    for (found, method), before in _changed.items():
+        setattr(found, method, before)
     while _barred:
         del _barred.pop().invoke
 

@@ -69,7 +69,7 @@ class Attempt:
         )
         """What the job writes to each of its streams when its body is reached."""
 
-        self._held = dict.fromkeys(self.plugs.readers, b"") if self.unmute else {}
+        self._held = dict.fromkeys(self.plugs.readers.values(), b"") if self.unmute else {}
         self._keys = b""
         self._line_ends = _translates(self.plugs.master)
         self._return = b""
@@ -112,10 +112,11 @@ class Attempt:
             return False
         if fd == self.plugs.master:
             data = self._as_printed(data)
-        if fd in self._held:
-            data = self._withhold(fd, data)
+        stream = self.plugs.readers[fd]
+        if stream in self._held:
+            data = self._withhold(stream, data)
         if data:
-            self.log.append(self.plugs.readers[fd], data)
+            self.log.append(stream, data)
         return True
 
     def _as_printed(self, data: bytes) -> bytes:
@@ -130,14 +131,14 @@ class Attempt:
             data, self._return = data[:-1], b"\r"
         return data.replace(b"\r\n", b"\n")
 
-    def _withhold(self, fd: int, data: bytes) -> bytes:
+    def _withhold(self, stream: Stream, data: bytes) -> bytes:
         """What of *data* comes after the mark that this stream is to be heard from now on."""
-        held = self._held[fd] + data
+        held = self._held[stream] + data
         before, mark, after = held.partition(self.unmute)
         if mark:
-            del self._held[fd]
+            del self._held[stream]
             return after
-        self._held[fd] = before[-HELD_BYTES:]
+        self._held[stream] = before[-HELD_BYTES:]
         return b""
 
     def catch_up(self) -> None:
@@ -163,9 +164,9 @@ class Attempt:
         return bool(poll.poll(0)) and self.read(fd)
 
     def _release_held(self) -> None:
-        for fd, data in self._held.items():
+        for stream, data in self._held.items():
             if data:
-                self.log.append(self.plugs.readers[fd], data)
+                self.log.append(stream, data)
         self._held = {}
 
     def close(self, fd: int) -> None:
