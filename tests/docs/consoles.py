@@ -1,11 +1,10 @@
 """
 The console blocks of a page as a session that can be run again.
 
-A page's blocks are one session, in a directory and a state directory of its own. Lines
-that begin with ``$ `` are commands, those with ``> `` continue one, and the others are
-what was printed. A file that is shown (a Python block whose first line is ``# NAME``, or
-``$ cat NAME``) is made first. What a reader need not see stands in a comment,
-``<!-- first: COMMAND -->``.
+A page's blocks are one session, in a home directory of its own. Lines that begin with
+``$ `` are commands, those with ``> `` continue one, and the others are what was printed. A
+file that is shown (a block whose first line is ``# NAME``, or ``$ cat NAME``) is made when
+its turn comes. What a reader need not see stands in a comment, ``<!-- first: COMMAND -->``.
 
     python tests/docs/consoles.py PAGE…     write what the commands print now into the pages
 
@@ -14,6 +13,7 @@ What differs from run to run (ids, times, process ids, ports, paths) is ``masked
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,14 +26,17 @@ PROJECT: Final = Path(__file__).parents[2]
 COLUMNS: Final = "100"
 PATIENCE_S: Final = 100
 
-SHOWN_HOME: Final = "/home/ada/.local/state/mcli"
-SHOWN_WORK: Final = "/home/ada/demo"
+SHOWN_HOME: Final = "/home/ada"
 SHOWN_PORT: Final = "8001"
-"""What pages show for the directories and the port of the run that filled them."""
+"""What pages show for the home directory and the port of the run that filled them."""
 
-_BLOCK: Final = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FILE: Final = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FIRST: Final = re.compile(r"^<!-- first: (.*?) -->$", re.MULTILINE | re.DOTALL)
+_PART: Final = re.compile(
+    r"^```console\n(?P<console>.*?)^```$"
+    r"|^```(?:python|toml)\n# (?P<name>\S+\.(?:py|toml))\n(?P<text>.*?)^```$"
+    r"|^<!-- first: (?P<first>.*?) -->$",
+    re.MULTILINE | re.DOTALL,
+)
+_CAT: Final = re.compile(r"cat (\S+\.(?:py|toml))$")
 _MARK: Final = "\x02"
 
 
@@ -47,7 +50,7 @@ class Step:
 
 def steps(page: str) -> list[Step]:
     """The commands of all console blocks of *page*, in order."""
-    return [step for block in _BLOCK.finditer(page) for step in _steps(block[1])]
+    return [step for part in _PART.finditer(page) for step in _steps(part["console"] or "")]
 
 
 def _steps(block: str) -> Iterator[Step]:
@@ -65,19 +68,17 @@ def _steps(block: str) -> Iterator[Step]:
         yield step
 
 
-def play(page: str, folder: Path) -> list[list[str]]:
-    """Run the session of *page* in *folder*, and return what each command printed."""
-    work, home, programs = folder / "demo", folder / "home", folder / "bin"
-    for each in (work, home, programs):
+def play(page: str, home: Path) -> list[list[str]]:
+    """Run the session of *page* in the directory ``demo`` of *home*; what each command printed."""
+    work, programs = home / "demo", home / "bin"
+    for each in (work, programs):
         each.mkdir(mode=0o700)
-    for name, text in files(page):
-        (work / name).write_text(f"{text}", encoding="utf-8")
     verb = programs / "mcli"
     verb.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mcli "$@"\n', encoding="utf-8")
     verb.chmod(0o700)
     (work / "examples").symlink_to(PROJECT / "examples")
     told = subprocess.run(
-        ["bash", "-c", _script(page)],
+        ["bash", "-c", "\n".join(_script(page))],
         cwd=work,
         env=_environment(home, programs),
         stdin=subprocess.DEVNULL,
@@ -87,46 +88,46 @@ def play(page: str, folder: Path) -> list[list[str]]:
         check=False,
     ).stdout.decode(errors="replace")
     _, *printed = told.split(_MARK)
-    return [_shown(each, work, home).splitlines() for each in printed]
+    return [_shown(each, home).splitlines() for each in printed]
 
 
-def files(page: str) -> Iterator[tuple[str, str]]:
-    """Name and text of the files that *page* shows."""
-    for found in _FILE.finditer(page):
-        yield found[1], found[2]
-    for step in steps(page):
-        words = step.command.split()
-        if len(words) == 2 and words[0] == "cat" and words[1].endswith((".py", ".toml")):
-            yield words[1], "\n".join([*step.printed, ""])
+def _script(page: str) -> Iterator[str]:
+    for part in _PART.finditer(page):
+        if part["first"]:
+            yield f"{{ {part['first']}\n}} >/dev/null 2>&1"
+        elif part["name"]:
+            yield _make(part["name"], part["text"])
+        for step in _steps(part["console"] or ""):
+            shown = _CAT.match(step.command)
+            if shown and step.printed:
+                yield _make(shown[1], "\n".join([*step.printed, ""]))
+            yield f"before=$?; printf '{_MARK}'; (exit $before)\n{step.command}"
+    yield "{ mcli daemon stop --kill-jobs; } >/dev/null 2>&1"
 
 
-def _script(page: str) -> str:
-    first = [found[1] for found in _FIRST.finditer(page)]
-    hidden = [f"{{ {command}\n}} >/dev/null 2>&1" for command in first]
-    shown = [f"printf '{_MARK}'\n{step.command}" for step in steps(page)]
-    end = ["{ mcli daemon stop --kill-jobs; } >/dev/null 2>&1"]
-    return "\n".join([*hidden, *shown, *end])
+def _make(name: str, text: str) -> str:
+    place = f'"$HOME"/{shlex.quote(name[2:])}' if name.startswith("~/") else shlex.quote(name)
+    return f"mkdir -p $(dirname {place}); printf %s {shlex.quote(text)} >{place}"
 
 
 def _environment(home: Path, programs: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
-    return kept | {
+    return {
+        "HOME": str(home),
         "PATH": os.pathsep.join(path),
         "PYTHONPATH": str(PROJECT),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MCLI_HOME": str(home),
         "MCLI_BACKGROUND_PORT": "0",
         "COLUMNS": COLUMNS,
         "LC_ALL": "C.UTF-8",
     }
 
 
-def _shown(text: str, work: Path, home: Path) -> str:
-    for real, shown in ((home, SHOWN_HOME), (work, SHOWN_WORK), (PROJECT, "/home/ada/mcli")):
+def _shown(text: str, home: Path) -> str:
+    for real, shown in ((home, SHOWN_HOME), (PROJECT, f"{SHOWN_HOME}/mcli")):
         text = text.replace(os.path.realpath(real), shown).replace(str(real), shown)
     text = re.sub(r"((?:127\.0\.0\.1|localhost):)\d+", rf"\g<1>{SHOWN_PORT}", text)
-    return text.replace(sys.executable, "python").replace(sys.prefix, "/home/ada/demo/.venv")
+    return text.replace(sys.prefix, f"{SHOWN_HOME}/demo/.venv")
 
 
 _MASKS: Final = (
@@ -155,20 +156,22 @@ def written(page: str, printed: list[list[str]]) -> str:
     """*page* with *printed* in place of what it said."""
     results = iter(printed)
 
-    def again(block: re.Match[str]) -> str:
+    def again(part: re.Match[str]) -> str:
+        if part["console"] is None:
+            return part[0]
         lines: list[str] = []
-        for step in _steps(block[1]):
+        for step in _steps(part["console"]):
             first, *more = step.command.split("\n")
             lines += [f"$ {first}", *(f"> {line}" for line in more)]
             lines += [line.rstrip() for line in next(results)]
         return "\n".join(["```console", *lines, "```"])
 
-    return _BLOCK.sub(again, page)
+    return _PART.sub(again, page)
 
 
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
-        text = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory(prefix="mcli-docs-") as place:
-            told = play(text, Path(place))
-        path.write_text(written(text, told), encoding="utf-8")
+            told = play(content, Path(place))
+        path.write_text(written(content, told), encoding="utf-8")
