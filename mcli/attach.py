@@ -263,8 +263,7 @@ def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, A
     return wire, answer
 
 
-def run(
-    invocation: dict[str, Any], *, detach: bool = False, home: Home | None = None) -> End:
+def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None = None) -> End:
     """Run *invocation* in the daemon, with this process as its face.
 
     Returns:
@@ -410,9 +409,7 @@ class Session:
         else:
             if number == signal.SIGINT and self._enough():
                 self._detach()
-            self._wire.send(
-                frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM}
-            )
+            self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
 
     def _enough(self) -> bool:
         now = time.monotonic()
@@ -421,7 +418,8 @@ class Session:
 
     def _detach(self) -> None:
         sys.stderr.write(
-            f"\nmcli: left job {self._job_id}, which has not ended; mcli attach | cancel | kill it\n"
+            f"\nmcli: left job {self._job_id}, which has not ended; "
+            "mcli attach | cancel | kill it\n"
         )
         self._end = End(self._job_id, 130, signal.SIGINT)
 

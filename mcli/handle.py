@@ -88,9 +88,7 @@ class Job:
         path = f"{self._home.job(self.id)}/output.log"
         found, offset = [], 0
         while block := read_records(path, offset):
-            found += [
-                record.data for record in block if stream is None or record.stream == wanted
-            ]
+            found += [record.data for record in block if stream is None or record.stream == wanted]
             offset = block[-1].next_offset
         return b"".join(found)
 

@@ -222,8 +222,10 @@ def _root_parses(ctx: Any) -> bool:
             return True
         if ctx.invoked_subcommand is None:
             return not rest  # the group's own callback invoked it, for want of a subcommand
-        return not rest or ctx.invoked_subcommand == "*" or (
-            str(ctx.command.resolve_command(ctx, rest)[0]) == below.info_name
+        return (
+            not rest
+            or ctx.invoked_subcommand == "*"
+            or (str(ctx.command.resolve_command(ctx, rest)[0]) == below.info_name)
         )
     except Exception:  # noqa: BLE001 - a usage error of either Click: not this command line
         return False

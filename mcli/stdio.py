@@ -8,7 +8,6 @@ import sys
 import termios
 from typing import Any, Final
 
-
 _CC: Final = 6
 _OFLAG: Final = 1
 
@@ -108,11 +107,18 @@ class Keyboard:
             self._before = termios.tcgetattr(self._fd)
             raw = termios.tcgetattr(self._fd)
             raw[0] &= ~(
-                termios.BRKINT | termios.ICRNL | termios.INPCK | termios.ISTRIP | termios.IXON
-                | termios.INLCR | termios.IGNCR
+                termios.BRKINT
+                | termios.ICRNL
+                | termios.INPCK
+                | termios.ISTRIP
+                | termios.IXON
+                | termios.INLCR
+                | termios.IGNCR
             )
             raw[1] &= ~termios.OPOST
-            raw[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN | termios.ISIG)
+            raw[3] &= ~(
+                termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN | termios.ISIG
+            )
             raw[_CC][termios.VMIN], raw[_CC][termios.VTIME] = 1, 0
             termios.tcsetattr(self._fd, termios.TCSANOW, raw)
 

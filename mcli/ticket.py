@@ -62,9 +62,7 @@ def identify(pid: int) -> Identity:
     ticks = started_ticks(pid)
     if ticks is None:
         raise ProcessLookupError(f"no process {pid}")
-    return Identity(
-        pid=pid, boot_id=boot_id(), pid_namespace=pid_namespace(), started_ticks=ticks
-    )
+    return Identity(pid=pid, boot_id=boot_id(), pid_namespace=pid_namespace(), started_ticks=ticks)
 
 
 def ticket_path(folder: str, attempt: int) -> str:

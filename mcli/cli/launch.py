@@ -140,4 +140,3 @@ def _gone(process: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(process, select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))
-

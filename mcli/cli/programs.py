@@ -64,7 +64,10 @@ def _app(
 
 def _home_of_mcli(python: str) -> str | None:
     """The directory from which that interpreter would import mcli."""
-    if os.path.realpath(python) == os.path.realpath(sys.executable) and _prefix(python) == sys.prefix:
+    if (
+        os.path.realpath(python) == os.path.realpath(sys.executable)
+        and _prefix(python) == sys.prefix
+    ):
         return os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__)))
     found = glob.glob(os.path.join(_libraries(python), "mcli", "__init__.py"))
     return os.path.dirname(os.path.dirname(found[0])) if found else None

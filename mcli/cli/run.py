@@ -14,9 +14,13 @@ from mcli.errors import DaemonError, NotExecutable, NotFound
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-d", "--detach", is_flag=True, envvar="MCLI_DETACH", help="Print the job's id and exit.")
+@click.option(
+    "-d", "--detach", is_flag=True, envvar="MCLI_DETACH", help="Print the job's id and exit."
+)
 @click.option("--name", metavar="N", help="Name shown in lists. Unless given: the program's.")
-@click.argument("words", metavar="PROGRAM [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "words", metavar="PROGRAM [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED
+)
 def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     """Run any program in the background.
 
@@ -28,9 +32,7 @@ def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     invocation = _invocation(program, arguments, name)
     end = attach.run(invocation, detach=detach)
     if not end.reached:
-        raise DaemonError(
-            f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}"
-        )
+        raise DaemonError(f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}")
     end.leave()
 
 
@@ -39,7 +41,9 @@ def _check(program: str) -> None:
     if shutil.which(program) is not None:
         return
     if os.path.sep in program and os.path.exists(program):
-        raise NotExecutable(f"{program} is not an executable program; try: chmod +x, or its interpreter")
+        raise NotExecutable(
+            f"{program} is not an executable program; try: chmod +x, or its interpreter"
+        )
     raise NotFound(f"there is no program {program!r}; check the name, or give its path")
 
 

@@ -137,5 +137,3 @@ class Caller:
             **ending(job),
         }
         self._link.send(frames.FINISHED, payload)
-
-

@@ -23,8 +23,8 @@ from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError
 from mcli.home import Home
-from mcli.invocation import Invocation
 from mcli.ids import new_id
+from mcli.invocation import Invocation, Stdio
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
@@ -106,7 +106,7 @@ class Dispatcher:
         """Something may be queued that no claim under way will find."""
 
         self._pidfds: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self.pool = Pool(
             home,
             settings,
@@ -195,7 +195,9 @@ class Dispatcher:
         if invocation is None or invocation.stdio[0] == "fd":
             what = "its standard input" if invocation else "what it was to run"
             error = f"{what} was lost when the daemon was restarted, before the job began"
-            self.spawn(self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error)))
+            self.spawn(
+                self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error))
+            )
             return None
         live = self._live[info.id] = Live(info.id, invocation, [])
         return live
@@ -353,7 +355,9 @@ class Dispatcher:
 
     async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
         columns: dict[str, Any] = (
-            {"state": State.LOST, "reason": Reason.WORKER_LOST} if outcome is None else verdict(outcome)
+            {"state": State.LOST, "reason": Reason.WORKER_LOST}
+            if outcome is None
+            else verdict(outcome)
         )
         done = await asyncio.wrap_future(
             self._store.write(
@@ -426,7 +430,7 @@ class Dispatcher:
             raise InvalidTransition(f"what job {info.id} ran is not kept; it cannot be run again")
         invocation = Invocation.parse(json.loads(body))
         _, out, err = invocation.stdio
-        plugs = (
+        plugs: tuple[Stdio, Stdio, Stdio] = (
             "null",
             "closed" if out == "closed" else "pipe",
             "closed" if err == "closed" else "pipe",
@@ -516,13 +520,13 @@ class Dispatcher:
             while not live.final:
                 await live.changed()
 
-    def spawn(self, work: "Coroutine[Any, Any, None]") -> None:
+    def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
         """Run *work* in the background; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _done(self, task: "asyncio.Task[object]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task.failed", exc_info=task.exception())

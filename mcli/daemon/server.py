@@ -128,7 +128,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = f"http://{self._settings.host}:{http.getsockname()[1]}"
-        adopted = recover(dispatcher, store, self._home)
+        adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),
@@ -278,9 +278,7 @@ def _told(home: Home) -> dict[str, Any]:
 
 def _report_failure(error: MCLIError) -> None:
     log.error("daemon.failed %s", error)
-    _report(
-        {"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)}
-    )
+    _report({"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)})
 
 
 def _report(line: dict[str, Any]) -> None:

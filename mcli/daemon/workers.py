@@ -234,7 +234,7 @@ def _idle(worker: Worker) -> float:
 
 
 def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Popen[bytes]":
-    """``<the app's python> -m mcli.worker``, with the caller's environment and the caller's mcli."""
+    """``<the app's python> -m mcli.worker``, with the caller's environment and its mcli."""
     app = invocation.app
     config = {
         "home": home.root,
@@ -253,4 +253,3 @@ def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Pop
         env=invocation.env,
         start_new_session=True,
     )
-

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+from typing import Any
 
 from mcli.home import Home
 from mcli.invocation import App
@@ -19,15 +20,21 @@ REVOKED = 121
 """Exit code of a job process that found its ticket taken. Nobody is told of it as an end."""
 
 
-def _serve(config: dict[str, object]) -> Job | None:
-    app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})  # type: ignore[dict-item,index]
-    _own_streams(str(config["log"]))
-    os.chdir(str(config["cwd"]))
+def _serve(config: dict[str, Any]) -> Job | None:
+    app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})
+    _own_streams(config["log"])
+    os.chdir(config["cwd"])
     loop.aim_path(app)
-    worker = loop.start(Home(str(config["home"])), str(config["key"]), app, cold=bool(config["cold"]))
+    worker = loop.start(Home(config["home"]), config["key"], app, cold=config["cold"])
     if threading.active_count() > 1:  # a fork would inherit their locks: start again without
         os.chdir(app.mcli_root)
-        words = [sys.executable, *app.flags, "-m", "mcli.worker", json.dumps({**config, "cold": True})]
+        words = [
+            sys.executable,
+            *app.flags,
+            "-m",
+            "mcli.worker",
+            json.dumps({**config, "cold": True}),
+        ]
         os.execv(sys.executable, words)
     gc.collect()
     gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
@@ -40,7 +47,10 @@ def _own_streams(log: str) -> None:
     The daemon starts a worker on pipes, so that Python's streams are made for pipes, as
     those of its jobs are.
     """
-    for path, mode, numbers in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
+    for path, mode, numbers in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_APPEND, (1, 2)),
+    ):
         fd = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o600)
         for number in numbers:
             os.dup2(fd, number)

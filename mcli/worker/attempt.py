@@ -57,7 +57,9 @@ class Attempt:
         self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
         self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.log = Log(os.path.join(order.folder, "output.log"))
-        self.unmute: bytes = b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
+        self.unmute: bytes = (
+            b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
+        )
         """What the job writes to each of its streams when its body is reached."""
 
         self._held = dict.fromkeys(self.plugs.readers, b"") if self.unmute else {}

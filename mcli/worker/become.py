@@ -115,7 +115,7 @@ class Job:
             else:
                 getattr(sys, name).reconfigure(line_buffering=True)
         before = sys.stdin
-        sys.stdin = sys.__stdin__ = None  # type: ignore[assignment,misc]
+        sys.stdin = sys.__stdin__ = None  # type: ignore[misc]
         if self._invocation.stdio[0] != "closed":
             stream = open(0, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
             sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]
@@ -190,7 +190,6 @@ class Job:
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             command = load_command(app.target)
             command.main(args=argv, prog_name=self._invocation.argv0 or None)
-
 
     def _reach(self) -> None:
         """The body is next: let the program be heard, and give it its input."""
@@ -346,4 +345,3 @@ def _strip(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
-

@@ -226,7 +226,9 @@ class Worker:
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
-        self._tell(frames.RETURNED, job=order.job, attempt=order.attempt, why=why, stale=bool(stale))
+        self._tell(
+            frames.RETURNED, job=order.job, attempt=order.attempt, why=why, stale=bool(stale)
+        )
         if stale:
             self._retire()
         return None

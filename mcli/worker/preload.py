@@ -7,11 +7,12 @@ on disk (sources) is remembered: a job that differs in one of them needs another
 """
 
 import ast
-import importlib
+import importlib.util
 import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -123,16 +124,20 @@ def _imports(tree: ast.Module, app: App) -> Iterator[Callable[[], object]]:
     for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield lambda name=alias.name: importlib.import_module(name)
+                yield partial(importlib.import_module, alias.name)
         elif isinstance(node, ast.ImportFrom):
             name = "." * node.level + (node.module or "")
             if node.level and not package:
                 continue
-            yield lambda name=name: importlib.import_module(name, package or None)
+            yield partial(importlib.import_module, name, package or None)
             for alias in node.names:  # it may be a module of that package
-                yield lambda full=f"{name}.{alias.name}": importlib.import_module(
-                    full, package or None
-                ) if _is_submodule(full, package) else None
+                full = name + alias.name if name.endswith(".") else f"{name}.{alias.name}"
+                yield partial(_import_submodule, full, package)
+
+
+def _import_submodule(name: str, package: str) -> None:
+    if _is_submodule(name, package):
+        importlib.import_module(name, package or None)
 
 
 def _is_submodule(name: str, package: str) -> bool:
@@ -145,7 +150,9 @@ def _is_submodule(name: str, package: str) -> bool:
 
 def _package(app: App) -> str:
     if app.kind == "module":
-        return app.target if _module_file(app.target + ".__main__") else app.target.rpartition(".")[0]
+        return (
+            app.target if _module_file(app.target + ".__main__") else app.target.rpartition(".")[0]
+        )
     if app.kind == "object" and not app.target.rpartition(":")[0].endswith(".py"):
         return app.target.rpartition(":")[0].rpartition(".")[0]
     return ""
