@@ -9,12 +9,14 @@ its end, here, and the caller's process only ends as this one does.
 
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcli.invocation import Replay
+if TYPE_CHECKING:
+    from mcli.invocation import Replay
 
-CLICKS: Final = ("click.core", "typer._click.core")
-"""Click, and the copy of it that Typer ships."""
+OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
+COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
+"""Click's classes, and those of the copy of it that Typer ships."""
 
 
 class Diverged(BaseException):
@@ -24,7 +26,7 @@ class Diverged(BaseException):
 class Replaying:
     """One replay; ``arrive`` is called by wrappers, ``reach`` tells the worker."""
 
-    def __init__(self, replay: Replay | None, reach: Callable[[], None]) -> None:
+    def __init__(self, replay: "Replay | None", reach: Callable[[], None]) -> None:
         self._replay = replay
         self._reach = reach
         self.reached = replay is None
@@ -84,12 +86,12 @@ def prepare() -> None:
 
     Called by the decorator while the program's modules are imported, in a job only.
     """
-    for module in CLICKS:
-        core = sys.modules.get(module)
-        if core is not None and not hasattr(core, "_mcli_prepared"):
-            core._mcli_prepared = True  # type: ignore[attr-defined]
-            _answer_prompts(core.Option)
-            _guard_chains(core.Command)
+    for places, change in ((OPTIONS, _answer_prompts), (COMMANDS, _guard_chains)):
+        for module, name in places:
+            found = getattr(sys.modules.get(module), name, None)
+            if found is not None and "_mcli_prepared" not in vars(found):
+                found._mcli_prepared = True
+                change(found)
 
 
 def _answer_prompts(option: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.output import Log
+from mcli.stream import Stream
 from mcli.worker import family
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
@@ -62,7 +63,7 @@ class Attempt:
         )
         """What the job writes to each of its streams when its body is reached."""
 
-        self._held = dict.fromkeys(self.plugs.readers, b"") if self.unmute else {}
+        self._held = dict.fromkeys(self.plugs.readers.values(), b"") if self.unmute else {}
         self._keys = b""
         self._reason: str | None = None
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
@@ -99,20 +100,21 @@ class Attempt:
             data = b""
         if not data:
             return False
-        if fd in self._held:
-            data = self._withhold(fd, data)
+        stream = self.plugs.readers[fd]
+        if stream in self._held:
+            data = self._withhold(stream, data)
         if data:
-            self.log.append(self.plugs.readers[fd], data)
+            self.log.append(stream, data)
         return True
 
-    def _withhold(self, fd: int, data: bytes) -> bytes:
+    def _withhold(self, stream: Stream, data: bytes) -> bytes:
         """What of *data* comes after the mark that this stream is to be heard from now on."""
-        held = self._held[fd] + data
+        held = self._held[stream] + data
         before, mark, after = held.partition(self.unmute)
         if mark:
-            del self._held[fd]
+            del self._held[stream]
             return after
-        self._held[fd] = before[-HELD_BYTES:]
+        self._held[stream] = before[-HELD_BYTES:]
         return b""
 
     def drain(self) -> None:
@@ -132,9 +134,9 @@ class Attempt:
         return bool(poll.poll(0)) and self.read(fd)
 
     def _release_held(self) -> None:
-        for fd, data in self._held.items():
+        for stream, data in self._held.items():
             if data:
-                self.log.append(self.plugs.readers[fd], data)
+                self.log.append(stream, data)
         self._held = {}
 
     def close(self, fd: int) -> None:

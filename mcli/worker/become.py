@@ -118,6 +118,7 @@ class Job:
         sys.stdin = sys.__stdin__ = None  # type: ignore[misc]
         if self._invocation.stdio[0] != "closed":
             stream = open(0, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+            stream.buffer.raw.name = before.name  # type: ignore[attr-defined]  # "<stdin>", which programs show their users
             sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]
 
     # Running --------------------------------------------------------------------------
