@@ -26,6 +26,7 @@ def _serve(config: dict[str, Any]) -> Job | None:
     loop.aim_path(app)
     worker = loop.start(Home(config["home"]), config["key"], app, cold=config["cold"])
     if worker is None:
+        _piped_streams()
         os.chdir(app.mcli_root)
         cold = json.dumps({**config, "cold": True})
         os.execv(sys.executable, [sys.executable, *app.flags, "-m", "mcli.worker", cold])
@@ -48,6 +49,15 @@ def _own_streams(log: str) -> None:
         for number in numbers:
             os.dup2(fd, number)
         os.close(fd)
+
+
+def _piped_streams() -> None:
+    """What the daemon starts a worker on, for one that starts itself again."""
+    reader, writer = os.pipe()
+    for fd, number in ((reader, 0), (writer, 1), (writer, 2)):
+        os.dup2(fd, number)
+    os.close(reader)
+    os.close(writer)
 
 
 job = _serve(json.loads(sys.argv[1]))
