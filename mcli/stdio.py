@@ -46,9 +46,20 @@ def _open(fd: int) -> bool:
 def _input(detach: bool) -> str:
     if not _open(0):
         return "closed"
-    if _is_tty(0):
-        return "null" if detach else "tty"
-    return "fd"
+    if not _is_tty(0):
+        return "fd"
+    if detach:
+        return "null"
+    return "fd" if _in_pipeline() else "tty"
+
+
+def _in_pipeline() -> bool:
+    """Whether another program reads what this one prints, and may want the keyboard itself.
+
+    The job then gets the terminal's own descriptor, and only reads keys when it asks for them,
+    as a local run does; a pager keeps those that are meant for it.
+    """
+    return _open(1) and stat.S_ISFIFO(os.fstat(1).st_mode)
 
 
 def _output(fd: int, detach: bool) -> str:
@@ -91,11 +102,11 @@ class Keyboard:
 
     @classmethod
     def find(cls) -> "Keyboard | None":
-        """That of stdin; or, when nothing else in a pipeline may want its keys, /dev/tty's."""
+        """That of stdin, or /dev/tty's; None if there is none, or it may not be ours alone."""
+        if find_terminal() is None or _in_pipeline():
+            return None
         if _is_tty(0):
             return cls(0)
-        if find_terminal() is None or (_open(1) and stat.S_ISFIFO(os.fstat(1).st_mode)):
-            return None
         try:
             return cls(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
         except OSError:

@@ -50,6 +50,9 @@ class Job:
         self._code = code
         self.pid = os.getpid()
         self._ticket: int | None = None
+        self._input: int | None = None
+        """The caller's standard input, while it is withheld."""
+
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
         self._detach_from_worker()
@@ -117,14 +120,31 @@ class Job:
         if sys.stdout is not None and not sys.stdout.write_through:  # type: ignore[union-attr]
             lines = stdio[1] == "tty" or self._invocation.by_line
             sys.stdout.reconfigure(line_buffering=lines)  # type: ignore[union-attr]
-        encoding, errors = sys.stdin.encoding, sys.stdin.errors
+        if stdio[0] == "fd" and self._invocation.replay is not None:
+            self._withhold_input()
+        self._renew_input()
+
+    def _withhold_input(self) -> None:
+        """What the caller has not read is for the body: the program that leads there gets none."""
+        self._input = out_of_the_way(os.dup(0))
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.close(empty)
+
+    def _give_input(self) -> None:
+        if self._input is not None:
+            os.dup2(self._input, 0)
+            os.close(self._input)
+            self._renew_input()
+        unread(self._invocation.ahead)
+
+    def _renew_input(self) -> None:
+        encoding, errors = _worker_input.encoding, _worker_input.errors
         _set_stream("stdin", None)
-        if stdio[0] != "closed":
+        if self._invocation.stdio[0] != "closed":
             raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
             raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
-            lines = stdio[0] == "tty"
-            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", lines))
-            unread(self._invocation.ahead)
+            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
 
     # Running --------------------------------------------------------------------------
 
@@ -203,6 +223,7 @@ class Job:
         self._outcome.reached = True
         if self._unmute:
             self._forget_typed()
+            self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
         os.write(self._control, b"R")
@@ -267,6 +288,9 @@ def nothing_left() -> bool:
         return False
     return True
 
+
+_worker_input = sys.stdin
+"""Made by the interpreter when the worker began: with the encoding that its caller's has."""
 
 _job: Job | None = None
 
