@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import uvicorn
 
+import mcli
 from mcli.daemon.api import create_app
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
@@ -31,6 +32,7 @@ from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
 from mcli.errors import DaemonError, MCLIError
 from mcli.home import Home
+from mcli.invocation import App, Invocation
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
@@ -111,6 +113,7 @@ class _Server:
 
     async def run(self) -> int:
         """Start, serve, stop."""
+        self._apps = [_absolute(app) for app in self._apps]
         os.chdir("/")
         _become_subreaper()
         http = _bind(self._settings)
@@ -141,6 +144,7 @@ class _Server:
         look = asyncio.create_task(self._look(dispatcher))
         _report_ready(dispatcher, self._home)
         dispatcher.pump()
+        self._prepare(dispatcher)
         await self._stop.wait()
         log.info("daemon.stopping")
         dispatcher.draining = True
@@ -150,6 +154,13 @@ class _Server:
         dispatcher.pool.close()
         server.should_exit = True
         await web
+
+    def _prepare(self, dispatcher: Dispatcher) -> None:
+        for target in self._apps:
+            try:
+                dispatcher.pool.prepare(rehearsal(target))
+            except OSError as error:
+                log.warning("app.failed target=%s error=%s", target, error.strerror)
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
         loop = asyncio.get_running_loop()
@@ -189,6 +200,25 @@ def _become_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+# Apps that are loaded in advance ----------------------------------------------------------
+
+
+def _absolute(target: str) -> str:
+    """A script's path as from any directory; ``module:attribute`` as it is."""
+    return os.path.abspath(target) if target.partition(":")[0].endswith(".py") else target
+
+
+def rehearsal(target: str) -> Invocation:
+    """What a call of that app from here, with this environment, would be."""
+    app = App(
+        kind="object" if ":" in target else "script",
+        target=target,
+        python=sys.executable,
+        mcli_root=os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+    )
+    return Invocation(name=target, app=app, argv=[], cwd="/", env=dict(os.environ))
 
 
 # HTTP ---------------------------------------------------------------------------------

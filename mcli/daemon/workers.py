@@ -129,17 +129,26 @@ class Pool:
         self._on_place(job, worker)
 
     def _start(self, job: Placed, *, cold: bool) -> None:
-        app = job.invocation.app
         try:
-            process = _spawn(self._home, job.invocation, cold=cold)
+            starting = self.prepare(job.invocation, cold=cold)
         except OSError as error:
-            self._on_fail(job, f"cannot start {app.python}: {error.strerror}")
+            self._on_fail(job, f"cannot start {job.invocation.app.python}: {error.strerror}")
             return
-        starting = Starting(process, app.key(), cold=cold)
         starting.waiting.append(job)
+
+    def prepare(self, invocation: Invocation, *, cold: bool = False) -> Starting:
+        """Start a worker for jobs like this one.
+
+        Raises:
+            OSError: The interpreter cannot be executed.
+        """
+        app = invocation.app
+        process = _spawn(self._home, invocation, cold=cold)
+        starting = Starting(process, app.key(), cold=cold)
         starting.timer = asyncio.get_running_loop().call_later(READY_S, self._late, starting)
         self._starting[process.pid] = starting
         log.info("worker.started pid=%d app=%s cold=%s", process.pid, app, cold)
+        return starting
 
     def _late(self, starting: Starting) -> None:
         log.warning("worker.late pid=%d", starting.process.pid)
@@ -195,9 +204,9 @@ class Pool:
         starting = self._starting.pop(worker.pid, None)
         if starting is not None:
             starting.settle()
-            first, *rest = starting.waiting
-            self._give(first, worker)  # it was started with this one's environment
-            for job in rest:
+            for job in starting.waiting[:1]:
+                self._give(job, worker)  # it was started with this one's environment
+            for job in starting.waiting[1:]:
                 self.place(job)
         return worker
 
