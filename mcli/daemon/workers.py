@@ -124,6 +124,16 @@ class Pool:
         else:
             starting.waiting.append(job)
 
+    def withdraw(self, job: Placed) -> bool:
+        """Forget *job* if it still waits for a worker to start."""
+        for starting in self._starting.values():
+            if job in starting.waiting:
+                starting.waiting.remove(job)
+                if not starting.waiting:
+                    starting.process.kill()
+                return True
+        return False
+
     def _give(self, job: Placed, worker: Worker) -> None:
         worker.jobs.add(job.id)
         self._on_place(job, worker)
