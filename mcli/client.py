@@ -16,8 +16,8 @@ import requests
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown, ProtocolMismatch, UnknownJob
 from mcli.home import Home
 from mcli.output import Record
-from mcli.stream import Stream
 from mcli.problem import error_in
+from mcli.stream import Stream
 from mcli.ticket import lock_holder
 from mcli.version import PROTOCOL
 

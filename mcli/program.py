@@ -14,10 +14,10 @@ _WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 
 def current() -> tuple[dict[str, Any], str, list[str]] | None:
-    """The app (the fields of ``invocation.App``), ``sys.argv[0]`` as typed, and the arguments; None if it cannot be run again.
+    """The app (the fields of ``invocation.App``), ``sys.argv[0]`` as typed, and the arguments.
 
-    It cannot when it came from ``-c``, standard input or an interactive session, or when
-    something else runs it (a debugger, a profiler, a test runner).
+    None if it cannot be run again: it came from ``-c``, standard input or an interactive
+    session, or something else runs it (a debugger, a profiler, a test runner).
     """
     flags, kind, target, argv = split(sys.orig_argv[1:])
     main = sys.modules.get("__main__")
@@ -28,7 +28,7 @@ def current() -> tuple[dict[str, Any], str, list[str]] | None:
         file = getattr(main, "__file__", None)
         if file is None or not os.path.isfile(file) or not _same(file, target):
             return None
-        app = {"kind": "script", "target": os.path.abspath(file), "cwd": ""}
+        app = {"kind": "script", "target": os.path.join(os.getcwd(), file), "cwd": ""}
     elif kind == "module":
         spec = getattr(main, "__spec__", None)
         if spec is None or spec.name not in (target, f"{target}.__main__"):

@@ -66,7 +66,7 @@ def _command(command: Any) -> Any:
     if not callable(command):
         raise TypeError(f"{command!r} is not a command")
     typer = sys.modules.get("typer")
-    if typer is None or hasattr(command, "__click_params__") and _is_click_function(command):
+    if typer is None or (hasattr(command, "__click_params__") and _is_click_function(command)):
         import click
 
         return click.command()(command)
@@ -245,6 +245,7 @@ def _invocation(
         "terminal": None,
         "ignored_signals": [],
         "replay": None,
+        "by_line": True,
         "timeout_s": timeout_s,
     }
 

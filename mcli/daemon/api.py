@@ -23,9 +23,9 @@ from mcli.daemon.ports import Dispatcher
 from mcli.errors import Conflict, InvalidTransition, MCLIError, RequestError, UnknownJob
 from mcli.job import JobInfo
 from mcli.output import Record, read_records
-from mcli.stream import Stream
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.states import State
+from mcli.stream import Stream
 from mcli.version import __version__
 
 STATUS: Final[dict[type[MCLIError], int]] = {

@@ -23,8 +23,8 @@ from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError
 from mcli.home import Home
-from mcli.invocation import Invocation
 from mcli.ids import new_id
+from mcli.invocation import Invocation, Stdio
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
@@ -106,7 +106,7 @@ class Dispatcher:
         """Something may be queued that no claim under way will find."""
 
         self._pidfds: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self.pool = Pool(
             home,
             settings,
@@ -258,9 +258,10 @@ class Dispatcher:
             live.notify()
         elif kind == frames.RETURNED:
             self._returned(worker, live, payload)
-        elif kind in (frames.PAUSED, frames.TYPED):
+        elif kind in (frames.PAUSED, frames.MODE, frames.TYPED):
             for listener in list(live.listeners):
                 listener(kind, payload)
+            live.notify()
 
     def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
         assert live.info is not None
@@ -435,12 +436,12 @@ class Dispatcher:
             raise InvalidTransition(f"what job {info.id} ran is not kept; it cannot be run again")
         invocation = Invocation.parse(json.loads(body))
         _, out, err = invocation.stdio
-        plugs = (
+        plugs: tuple[Stdio, Stdio, Stdio] = (
             "null",
             "closed" if out == "closed" else "pipe",
             "closed" if err == "closed" else "pipe",
         )
-        again = replace(invocation, stdio=plugs, terminal=None)
+        again = replace(invocation, stdio=plugs, terminal=None, by_line=True)
         live = await self.submit(again, job_id=new_id())
         assert live.info is not None
         return live.info
@@ -525,13 +526,13 @@ class Dispatcher:
             while not live.final:
                 await live.changed()
 
-    def spawn(self, work: "Coroutine[Any, Any, None]") -> None:
+    def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
         """Run *work* in the background; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
+    def _done(self, task: "asyncio.Task[object]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task.failed", exc_info=task.exception())

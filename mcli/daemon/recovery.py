@@ -11,7 +11,6 @@ import time
 from typing import Final
 
 from mcli import queue
-from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.verdict import verdict
 from mcli.home import Home
 from mcli.job import JobInfo
@@ -25,7 +24,7 @@ log = logging.getLogger("mcli.recovery")
 PAGE: Final = 200
 
 
-def recover(dispatcher: Dispatcher, store: Store, home: Home) -> list[JobInfo]:
+def recover(store: Store, home: Home) -> list[JobInfo]:
     """Settle all running jobs; those whose process lives are returned, to be adopted."""
     adopted: list[JobInfo] = []
     after: str | None = None
@@ -33,9 +32,7 @@ def recover(dispatcher: Dispatcher, store: Store, home: Home) -> list[JobInfo]:
         page = store.read(
             queue.live, states=(State.RUNNING, State.STOPPING), limit=PAGE, after=after
         )
-        for job in page:
-            if job.route == "daemon" and _settle(job, store, home):
-                adopted.append(job)
+        adopted += [job for job in page if job.route == "daemon" and _settle(job, store, home)]
         if len(page) < PAGE:
             return adopted
         after = page[-1].id

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import uvicorn
 
-import mcli
 from mcli.daemon.api import create_app
+from mcli.daemon.apps import preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.dispatch import Dispatcher
@@ -32,7 +32,7 @@ from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
 from mcli.errors import DaemonError, MCLIError
 from mcli.home import Home
-from mcli.invocation import App, Invocation
+from mcli.invocation import Invocation
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
@@ -85,7 +85,8 @@ def serve(settings: Settings, home: Home, apps: list[str]) -> int:
         _report_failure(error)
         return error.exit_code
     try:
-        return asyncio.run(_Server(settings, home, apps).run())
+        warm = [preloaded(app) for app in apps]
+        return asyncio.run(_Server(settings, home, warm).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -105,7 +106,7 @@ def _lock(home: Home) -> int:
 
 
 class _Server:
-    def __init__(self, settings: Settings, home: Home, apps: list[str]) -> None:
+    def __init__(self, settings: Settings, home: Home, apps: list[Invocation]) -> None:
         self._settings = settings
         self._home = home
         self._apps = apps
@@ -113,7 +114,6 @@ class _Server:
 
     async def run(self) -> int:
         """Start, serve, stop."""
-        self._apps = [_absolute(app) for app in self._apps]
         os.chdir("/")
         _become_subreaper()
         http = _bind(self._settings)
@@ -131,7 +131,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = f"http://{self._settings.host}:{http.getsockname()[1]}"
-        adopted = recover(dispatcher, store, self._home)
+        adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),
@@ -143,8 +143,9 @@ class _Server:
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))
         _report_ready(dispatcher, self._home)
+        for app in self._apps:
+            dispatcher.pool.warm(app)
         dispatcher.pump()
-        self._prepare(dispatcher)
         await self._stop.wait()
         log.info("daemon.stopping")
         dispatcher.draining = True
@@ -154,13 +155,6 @@ class _Server:
         dispatcher.pool.close()
         server.should_exit = True
         await web
-
-    def _prepare(self, dispatcher: Dispatcher) -> None:
-        for target in self._apps:
-            try:
-                dispatcher.pool.prepare(rehearsal(target))
-            except OSError as error:
-                log.warning("app.failed target=%s error=%s", target, error.strerror)
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
         loop = asyncio.get_running_loop()
@@ -200,25 +194,6 @@ def _become_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(_SUBREAPER, 1, 0, 0, 0)
-
-
-# Apps that are loaded in advance ----------------------------------------------------------
-
-
-def _absolute(target: str) -> str:
-    """A script's path as from any directory; ``module:attribute`` as it is."""
-    return os.path.abspath(target) if target.partition(":")[0].endswith(".py") else target
-
-
-def rehearsal(target: str) -> Invocation:
-    """What a call of that app from here, with this environment, would be."""
-    app = App(
-        kind="object" if ":" in target else "script",
-        target=target,
-        python=sys.executable,
-        mcli_root=os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
-    )
-    return Invocation(name=target, app=app, argv=[], cwd="/", env=dict(os.environ))
 
 
 # HTTP ---------------------------------------------------------------------------------

@@ -72,6 +72,9 @@ class Starting:
         self.process = process
         self.key = key
         self.cold = cold
+        self.owner: Placed | None = None
+        """The job that it was started for, and fits in any case."""
+
         self.waiting: list[Placed] = []
         self.timer: asyncio.TimerHandle | None = None
 
@@ -109,6 +112,10 @@ class Pool:
     def __iter__(self) -> Any:
         return iter(list(self._workers))
 
+    def warm(self, invocation: Invocation) -> None:
+        """Start a worker ahead of the first job of its app."""
+        self._launch(invocation, cold=False)
+
     # Placing --------------------------------------------------------------------------
 
     def place(self, job: Placed) -> None:
@@ -125,13 +132,17 @@ class Pool:
             starting.waiting.append(job)
 
     def withdraw(self, job: Placed) -> bool:
-        """Forget *job* if it still waits for a worker to start."""
+        """Forget *job*, if it still waits for a worker to start; whether it did."""
         for starting in self._starting.values():
-            if job in starting.waiting:
+            if starting.owner is job:
+                starting.owner = None
+            elif job in starting.waiting:
                 starting.waiting.remove(job)
-                if not starting.waiting:
-                    starting.process.kill()
-                return True
+            else:
+                continue
+            if starting.owner is None and not starting.waiting:
+                starting.process.kill()
+            return True
         return False
 
     def _give(self, job: Placed, worker: Worker) -> None:
@@ -140,24 +151,18 @@ class Pool:
 
     def _start(self, job: Placed, *, cold: bool) -> None:
         try:
-            starting = self.prepare(job.invocation, cold=cold)
+            starting = self._launch(job.invocation, cold=cold)
         except OSError as error:
             self._on_fail(job, f"cannot start {job.invocation.app.python}: {error.strerror}")
             return
-        starting.waiting.append(job)
+        starting.owner = job
 
-    def prepare(self, invocation: Invocation, *, cold: bool = False) -> Starting:
-        """Start a worker for jobs like this one.
-
-        Raises:
-            OSError: The interpreter cannot be executed.
-        """
-        app = invocation.app
+    def _launch(self, invocation: Invocation, *, cold: bool) -> Starting:
         process = _spawn(self._home, invocation, cold=cold)
-        starting = Starting(process, app.key(), cold=cold)
+        starting = Starting(process, invocation.app.key(), cold=cold)
         starting.timer = asyncio.get_running_loop().call_later(READY_S, self._late, starting)
         self._starting[process.pid] = starting
-        log.info("worker.started pid=%d app=%s cold=%s", process.pid, app, cold)
+        log.info("worker.started pid=%d app=%s cold=%s", process.pid, invocation.app, cold)
         return starting
 
     def _late(self, starting: Starting) -> None:
@@ -170,7 +175,8 @@ class Pool:
         if starting is None:
             return
         starting.settle()
-        for job in starting.waiting:
+        owner = [starting.owner] if starting.owner is not None else []
+        for job in owner + starting.waiting:
             if starting.cold:
                 self._on_fail(job, f"the worker (pid {pid}) ended before it was ready")
             else:
@@ -214,9 +220,9 @@ class Pool:
         starting = self._starting.pop(worker.pid, None)
         if starting is not None:
             starting.settle()
-            for job in starting.waiting[:1]:
-                self._give(job, worker)  # it was started with this one's environment
-            for job in starting.waiting[1:]:
+            if starting.owner is not None:  # it was started with this one's environment
+                self._give(starting.owner, worker)
+            for job in starting.waiting:
                 self.place(job)
         return worker
 
@@ -253,7 +259,7 @@ def _idle(worker: Worker) -> float:
 
 
 def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Popen[bytes]":
-    """``<the app's python> -m mcli.worker``, with the caller's environment and the caller's mcli."""
+    """``<the app's python> -m mcli.worker``, with the caller's environment and its mcli."""
     app = invocation.app
     config = {
         "home": home.root,

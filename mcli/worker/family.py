@@ -32,7 +32,8 @@ def _marked(pid: int, mark: bytes) -> bool:
 def members(leader: int, job_id: str) -> set[int]:
     """Every process of the job but its leader: descendants, and strays known by their mark."""
     parents = {pid: _parent(pid) for pid in _processes()}
-    found, edge = set(), {leader}
+    found: set[int] = set()
+    edge = {leader}
     while edge:
         edge = {pid for pid, parent in parents.items() if parent in edge} - found
         found |= edge

@@ -17,8 +17,8 @@ from mcli.home import Home
 from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.output import Log
-from mcli.stream import Stream
 from mcli.states import Reason, State
+from mcli.stream import Stream
 
 T = TypeVar("T")
 

@@ -26,9 +26,9 @@ from mcli.errors import (
 )
 from mcli.home import Home
 from mcli.job import JobInfo
-from mcli.stream import Stream
 from mcli.problem import error_in, family, problem
 from mcli.states import State
+from mcli.stream import Stream
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -16,8 +16,8 @@ from shelf import NOW, TOKEN, Served, served
 
 from mcli.home import Home
 from mcli.job import JobInfo
-from mcli.output import Stream
 from mcli.states import Reason, State
+from mcli.stream import Stream
 from mcli.version import PROTOCOL
 
 MCLI = [sys.executable, "-m", "mcli"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mcli import job
+from mcli import ids
 from mcli.ids import is_id, new_id
 from mcli.job import JobInfo, timestamp
 from mcli.states import Reason, State
@@ -16,6 +16,9 @@ KEYS = [
     *("created_at", "started_at", "finished_at", "run_s", "result", "error", "worker_pid", "pid"),
     *("app", "command", "timeout_s", "queued_at", "route"),
 ]
+
+
+ID = "0190163d-8694-739b-aea5-966c26f8ad91"
 
 
 def info(**fields: Any) -> JobInfo:
@@ -32,7 +35,7 @@ def info(**fields: Any) -> JobInfo:
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The clock's nanoseconds, to be set by the test; the order of ids begins anew."""
     now = [1_700_000_000_123_000_000]
-    monkeypatch.setattr(job, "_last", 0)
+    monkeypatch.setattr(ids, "_last", 0)
     monkeypatch.setattr("time.time_ns", lambda: now[0])
     return now
 
@@ -62,7 +65,7 @@ def test_ids_sort_when_the_clock_is_set_back(stopped_clock: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "../../etc", "0" * 36, new_id().upper(), new_id() + "/..", new_id()[:-1], new_id() + "0"],
+    ["", "../../etc", "0" * 36, ID.upper(), ID + "/..", ID[:-1], ID + "0"],
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
     """Only a whole id in lower case may name a job's directory."""
