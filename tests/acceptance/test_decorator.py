@@ -169,10 +169,10 @@ for call in (lambda: above.submit(times=10), lambda: above.submit(colour=1),
              lambda: deep.submit(), lambda: group.submit()):
     try:
         call()
-    except (click.UsageError, TypeError, AttributeError) as error:
+    except (click.UsageError, TypeError) as error:
         answer.append(type(error).__name__)
 """
-    assert ask(daemon, code) == ["BadParameter", "TypeError", "MissingParameter", "AttributeError"]
+    assert ask(daemon, code) == ["BadParameter", "TypeError", "MissingParameter", "TypeError"]
     assert daemon.jobs() == []
 
 
