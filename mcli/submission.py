@@ -142,7 +142,7 @@ def _option(ctx: Any, param: Any, value: Any) -> list[str]:
 
 
 def _flag(ctx: Any, param: Any, value: Any, long: str) -> list[str]:
-    if not param.is_bool_flag:
+    if not getattr(param, "is_bool_flag", True):
         return [long] if value == param.flag_value else []
     if value:
         return [long]
