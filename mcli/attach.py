@@ -302,6 +302,9 @@ class Session:
         self._started = False
         self._end: End | None = None
         self._presses: list[float] = []
+        self._asked: int | None = None
+        """The last signal that was passed on: it ends a job that has not begun."""
+
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
 
@@ -399,6 +402,8 @@ class Session:
         outcome = payload["outcome"]
         if not outcome["reached"] and payload["state"] == "failed":
             return End(self._job_id, reached=False)
+        if payload["state"] == "cancelled" and not payload["began"] and self._asked is not None:
+            return End(self._job_id, 128 + self._asked, self._asked)
         if payload["message"]:
             sys.stderr.write(f"mcli: {payload['message']}\n")
         return End(self._job_id, payload["exit_code"], payload["die_by"])
@@ -411,6 +416,7 @@ class Session:
         else:
             if number == signal.SIGINT and self._enough():
                 self._detach()
+            self._asked = number
             self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
 
     def _enough(self) -> bool:

@@ -131,6 +131,20 @@ class Pool:
         else:
             starting.waiting.append(job)
 
+    def withdraw(self, job: Placed) -> bool:
+        """Forget *job*, if it still waits for a worker to start; whether it did."""
+        for starting in self._starting.values():
+            if starting.owner is job:
+                starting.owner = None
+            elif job in starting.waiting:
+                starting.waiting.remove(job)
+            else:
+                continue
+            if starting.owner is None and not starting.waiting:
+                starting.process.kill()
+            return True
+        return False
+
     def _give(self, job: Placed, worker: Worker) -> None:
         worker.jobs.add(job.id)
         self._on_place(job, worker)

@@ -373,7 +373,7 @@ def _script_globals(path: str) -> dict[str, Any]:
 
 
 def load_command(target: str) -> Any:
-    """The Click command that ``module:attribute`` or ``path.py:attribute`` names."""
+    """The command that ``module:attribute`` or ``path.py:attribute`` names."""
     place, _, attribute = target.rpartition(":")
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location("__mcli_app__", place)
@@ -384,7 +384,10 @@ def load_command(target: str) -> Any:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(place)
-    return getattr(module, attribute)
+    command = getattr(module, attribute)
+    if hasattr(command, "registered_commands"):  # a Typer app: its command has yet to be made
+        command = sys.modules["typer"].main.get_command(command)
+    return command
 
 
 def _strip(trace: TracebackType | None) -> TracebackType | None:
