@@ -272,7 +272,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
     home = home or Home.find()
     if detach:
         plugs, terminal = stdio.survey(detach=True)
-        invocation = {**invocation, "stdio": plugs, "terminal": terminal}
+        invocation = {**invocation, "stdio": plugs, "terminal": terminal, "by_line": True}
     stdio.flush()
     job_id = new_id()
     accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
@@ -283,7 +283,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
         wire.close()
         sys.stdout.write(f"{job_id}\n")
         return End(job_id)
-    return Session(home, wire, job_id, keyboard=invocation["stdio"][0] == "tty").follow()
+    return Session(home, wire, job_id, keyboard="tty" in invocation["stdio"]).follow()
 
 
 class Session:
@@ -296,7 +296,7 @@ class Session:
         self._wire = wire
         self._job_id = job_id
         self._offset = offset
-        self._keyboard = stdio.Keyboard() if keyboard else None
+        self._keyboard = stdio.Keyboard.find() if keyboard else None
         self._terminal = stdio.find_terminal()
         self._closed: set[int] = set()
         self._started = False
@@ -340,7 +340,7 @@ class Session:
         poll.register(self._wire.socket, select.POLLIN)
         poll.register(reader, select.POLLIN)
         if self._keyboard and self._keyboard.held:
-            poll.register(0, select.POLLIN)
+            poll.register(self._keyboard, select.POLLIN)
         ready = {fd for fd, _ in poll.poll()}
         try:
             if reader in ready:
@@ -348,7 +348,7 @@ class Session:
                     os.read(reader, 4096)
             while self._signals:
                 self._pass_on(self._signals.pop(0))
-            if self._keyboard and 0 in ready:
+            if self._keyboard and self._keyboard.fileno() in ready:
                 self._type()
             if self._end is None and self._wire.socket.fileno() in ready:
                 found = self._wire.receive()
@@ -387,6 +387,8 @@ class Session:
                 self._keyboard.grab()
         elif kind == frames.PAUSED:
             self._pause()
+        elif kind == frames.MODE and self._keyboard:
+            self._keyboard.translate(not payload["raw"])
         elif kind == frames.TYPED:
             self._share(payload["signal"])
         elif kind == frames.FINISHED:
@@ -429,7 +431,7 @@ class Session:
             self._wire.send(frames.WINDOW, {"rows": size.lines, "cols": size.columns})
 
     def _type(self) -> None:
-        data = os.read(0, 4096)
+        data = os.read(self._keyboard.fileno(), 4096) if self._keyboard else b""
         if data:
             self._wire.send(frames.KEYS, {"data": data.decode("latin-1")})
         elif self._keyboard:
@@ -450,7 +452,8 @@ class Session:
         os.killpg(0, signal.SIGTSTP)
         # Here the shell has this process; what follows happens after its SIGCONT.
         signal.signal(signal.SIGTSTP, before)
-        self._resume()
+        if signal.SIGCONT not in self._signals:  # there is no shell that could stop us
+            self._resume()
 
     def _resume(self) -> None:
         if self._keyboard and self._started:

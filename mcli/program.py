@@ -28,7 +28,7 @@ def current() -> tuple[dict[str, Any], str, list[str]] | None:
         file = getattr(main, "__file__", None)
         if file is None or not os.path.isfile(file) or not _same(file, target):
             return None
-        app = {"kind": "script", "target": os.path.abspath(file), "cwd": ""}
+        app = {"kind": "script", "target": os.path.join(os.getcwd(), file), "cwd": ""}
     elif kind == "module":
         spec = getattr(main, "__spec__", None)
         if spec is None or spec.name not in (target, f"{target}.__main__"):

@@ -245,6 +245,7 @@ def _invocation(
         "terminal": None,
         "ignored_signals": [],
         "replay": None,
+        "by_line": True,
         "timeout_s": timeout_s,
     }
 

@@ -255,9 +255,10 @@ class Dispatcher:
             live.notify()
         elif kind == frames.RETURNED:
             self._returned(worker, live, payload)
-        elif kind in (frames.PAUSED, frames.TYPED):
+        elif kind in (frames.PAUSED, frames.MODE, frames.TYPED):
             for listener in list(live.listeners):
                 listener(kind, payload)
+            live.notify()
 
     def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
         assert live.info is not None
@@ -435,7 +436,7 @@ class Dispatcher:
             "closed" if out == "closed" else "pipe",
             "closed" if err == "closed" else "pipe",
         )
-        again = replace(invocation, stdio=plugs, terminal=None)
+        again = replace(invocation, stdio=plugs, terminal=None, by_line=True)
         live = await self.submit(again, job_id=new_id())
         assert live.info is not None
         return live.info
