@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Place = Literal["here", "daemon"]
 
+DETACH: Final = "mcli_detach"
+"""The parameter behind ``--detach``: the body is not given it."""
+
 _answers: Final = (str, int, float, bool, type(None))
 _passed_here = False
 """A body has run in this process. A replay would run it again, so nothing is routed any more."""
