@@ -122,9 +122,9 @@ class Passage:
 
     def _take_back(self, invocation: dict[str, Any]) -> None:
         """It runs here after all: with what had been taken out of standard input."""
-        from mcli import stdio
+        from mcli import standard_input
 
-        stdio.unread(invocation["ahead"])
+        standard_input.unread(invocation["ahead"])
 
 
 def inside_job() -> bool:
@@ -167,14 +167,14 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
 
     A plain document: the classes would cost each caller some milliseconds.
     """
-    from mcli import program, stdio
+    from mcli import program, standard_input, stdio
 
     found = program.current() if _from_command_line(ctx) else None
     prompted = answers(ctx)
     if found is None or prompted is None:
         return None
     try:
-        ahead = stdio.read_ahead()
+        ahead = standard_input.read_ahead()
     except ValueError:
         return None
     try:

@@ -188,43 +188,6 @@ def _wait_writable(fd: int) -> None:
     poll.poll()
 
 
-def read_ahead() -> str:
-    """Take what Python has buffered of standard input; it is in no descriptor any more.
-
-    Raises:
-        ValueError: It is not text in the stream's encoding.
-    """
-    if sys.stdin is None or sys.stdin.closed or _is_tty(0) or not _open(0):
-        return ""
-    kept = os.dup(0)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    try:
-        os.dup2(empty, 0)
-        return sys.stdin.read()
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(empty)
-
-
-def unread(text: str) -> None:
-    """Put *text* into the buffer of ``sys.stdin``, before what its descriptor has."""
-    if not text or sys.stdin is None:
-        return
-    kept = os.dup(0)
-    reader, writer = os.pipe()
-    try:
-        # Reading the first line makes Python take in all that follows it.
-        os.write(writer, b"\n" + text.encode(sys.stdin.encoding, sys.stdin.errors or "strict"))
-        os.close(writer)
-        os.dup2(reader, 0)
-        sys.stdin.readline()
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(reader)
-
-
 def flush() -> None:
     """Send out what this process has printed so far: the job's output comes after it."""
     for stream in (sys.stdout, sys.stderr):

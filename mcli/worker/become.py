@@ -26,7 +26,7 @@ from typing import Any, Final, NoReturn
 from mcli import replay
 from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
-from mcli.stdio import unread
+from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
@@ -120,9 +120,14 @@ class Job:
         if sys.stdout is not None and not sys.stdout.write_through:  # type: ignore[union-attr]
             lines = stdio[1] == "tty" or self._invocation.by_line
             sys.stdout.reconfigure(line_buffering=lines)  # type: ignore[union-attr]
+        encoding, errors = sys.stdin.encoding, sys.stdin.errors
+        _set_stream("stdin", None)
+        if stdio[0] != "closed":
+            raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
+            raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
+            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
         if stdio[0] == "fd" and self._invocation.replay is not None:
             self._withhold_input()
-        self._renew_input()
 
     def _withhold_input(self) -> None:
         """What the caller has not read is for the body: the program that leads there gets none."""
@@ -135,16 +140,7 @@ class Job:
         if self._input is not None:
             os.dup2(self._input, 0)
             os.close(self._input)
-            self._renew_input()
         unread(self._invocation.ahead)
-
-    def _renew_input(self) -> None:
-        encoding, errors = _worker_input.encoding, _worker_input.errors
-        _set_stream("stdin", None)
-        if self._invocation.stdio[0] != "closed":
-            raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
-            raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
-            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
 
     # Running --------------------------------------------------------------------------
 
@@ -288,9 +284,6 @@ def nothing_left() -> bool:
         return False
     return True
 
-
-_worker_input = sys.stdin
-"""Made by the interpreter when the worker began: with the encoding that its caller's has."""
 
 _job: Job | None = None
 
