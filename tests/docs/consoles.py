@@ -138,6 +138,7 @@ _MASKS: Final = (
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "SPAN"),
     (r"pid \d+", "pid N"),
     (r'("?(?:run_s|pid|worker_pid|limit)"?:?\s+)[\d.]+', r"\1N"),
+    (r"\S*…", "…"),
     (r"\s+", " "),
 )
 
