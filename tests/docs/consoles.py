@@ -90,7 +90,7 @@ def play(page: str, home: Path) -> list[list[str]]:
             check=False,
         ).stdout.decode(errors="replace")
     finally:
-        end = [verb, "daemon", "stop", "--kill-jobs"]
+        end = [str(verb), "daemon", "stop", "--kill-jobs"]
         subprocess.run(end, env=environment, capture_output=True, check=False)
     _, *printed = told.split(_MARK)
     return [_shown(each, home).splitlines() for each in printed]
