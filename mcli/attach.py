@@ -272,7 +272,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
     home = home or Home.find()
     if detach:
         plugs, terminal = stdio.survey(detach=True)
-        invocation = {**invocation, "stdio": plugs, "terminal": terminal}
+        invocation = {**invocation, "stdio": plugs, "terminal": terminal, "by_line": True}
     stdio.flush()
     job_id = new_id()
     accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
@@ -283,7 +283,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
         wire.close()
         sys.stdout.write(f"{job_id}\n")
         return End(job_id)
-    return Session(home, wire, job_id, keyboard=invocation["stdio"][0] == "tty").follow()
+    return Session(home, wire, job_id, keyboard="tty" in invocation["stdio"]).follow()
 
 
 class Session:
@@ -296,12 +296,15 @@ class Session:
         self._wire = wire
         self._job_id = job_id
         self._offset = offset
-        self._keyboard = stdio.Keyboard() if keyboard else None
+        self._keyboard = stdio.Keyboard.find() if keyboard else None
         self._terminal = stdio.find_terminal()
         self._closed: set[int] = set()
         self._started = False
         self._end: End | None = None
         self._presses: list[float] = []
+        self._asked: int | None = None
+        """The last signal that was passed on: it ends a job that has not begun."""
+
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
 
@@ -340,7 +343,7 @@ class Session:
         poll.register(self._wire.socket, select.POLLIN)
         poll.register(reader, select.POLLIN)
         if self._keyboard and self._keyboard.held:
-            poll.register(0, select.POLLIN)
+            poll.register(self._keyboard, select.POLLIN)
         ready = {fd for fd, _ in poll.poll()}
         try:
             if reader in ready:
@@ -348,7 +351,7 @@ class Session:
                     os.read(reader, 4096)
             while self._signals:
                 self._pass_on(self._signals.pop(0))
-            if self._keyboard and 0 in ready:
+            if self._keyboard and self._keyboard.fileno() in ready:
                 self._type()
             if self._end is None and self._wire.socket.fileno() in ready:
                 found = self._wire.receive()
@@ -387,6 +390,8 @@ class Session:
                 self._keyboard.grab()
         elif kind == frames.PAUSED:
             self._pause()
+        elif kind == frames.MODE and self._keyboard:
+            self._keyboard.translate(not payload["raw"])
         elif kind == frames.TYPED:
             self._share(payload["signal"])
         elif kind == frames.FINISHED:
@@ -397,6 +402,8 @@ class Session:
         outcome = payload["outcome"]
         if not outcome["reached"] and payload["state"] == "failed":
             return End(self._job_id, reached=False)
+        if payload["state"] == "cancelled" and not payload["began"] and self._asked is not None:
+            return End(self._job_id, 128 + self._asked, self._asked)
         if payload["message"]:
             sys.stderr.write(f"mcli: {payload['message']}\n")
         return End(self._job_id, payload["exit_code"], payload["die_by"])
@@ -409,6 +416,7 @@ class Session:
         else:
             if number == signal.SIGINT and self._enough():
                 self._detach()
+            self._asked = number
             self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
 
     def _enough(self) -> bool:
@@ -429,7 +437,7 @@ class Session:
             self._wire.send(frames.WINDOW, {"rows": size.lines, "cols": size.columns})
 
     def _type(self) -> None:
-        data = os.read(0, 4096)
+        data = os.read(self._keyboard.fileno(), 4096) if self._keyboard else b""
         if data:
             self._wire.send(frames.KEYS, {"data": data.decode("latin-1")})
         elif self._keyboard:
@@ -450,7 +458,8 @@ class Session:
         os.killpg(0, signal.SIGTSTP)
         # Here the shell has this process; what follows happens after its SIGCONT.
         signal.signal(signal.SIGTSTP, before)
-        self._resume()
+        if signal.SIGCONT not in self._signals:  # there is no shell that could stop us
+            self._resume()
 
     def _resume(self) -> None:
         if self._keyboard and self._started:

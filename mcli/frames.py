@@ -3,7 +3,7 @@ The frames that client, daemon and worker exchange over unix sockets.
 
 A frame is four bytes of length (network order, of what follows), one byte of type, and
 the payload: JSON in ASCII, except for ``OUTPUT``. File descriptors travel beside the
-frame whose payload says ``"fds": n``. Pure: no socket is touched here but by ``send_fds``.
+frame whose payload says ``"fds": n``. Pure: no socket is touched here.
 """
 
 import json
@@ -31,8 +31,9 @@ ACCEPTED: Final = 20  # {"id"}
 REFUSED: Final = 21  # {"code", "message"}: not accepted, nothing will run
 STARTED: Final = 22  # {"attempt"}: the command's body has been reached
 OUTPUT: Final = 23  # binary: stream, offset of the record after this one, bytes
-PAUSED: Final = 24  # {}: the job was stopped, as by Ctrl-Z
+PAUSED: Final = 24  # {"size"}: the job was stopped, as by Ctrl-Z
 TYPED: Final = 25  # {"signal"}: a key made this signal at the job's terminal
+MODE: Final = 28  # {"raw", "size"}: whether its terminal translates line ends
 FINISHED: Final = 26  # the outcome and the job document
 PONG: Final = 27  # the daemon's status
 

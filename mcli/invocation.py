@@ -88,6 +88,12 @@ class Invocation:
     replay: Replay | None = None
     """None: the whole program runs, nothing muted (``mcli run``, ``submit``)."""
 
+    ahead: str = ""
+    """What Python has read of standard input already, and its program has not."""
+
+    by_line: bool = False
+    """Nobody compares: lines are to be seen in the log, through a pipe too, as they are printed."""
+
     timeout_s: float | None = None
 
     def __repr__(self) -> str:

@@ -18,6 +18,8 @@ OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
 COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
 """Click's classes, and those of the copy of it that Typer ships."""
 
+DECORATORS: Final = ("click.decorators", "typer._click.decorators")
+
 
 class Diverged(BaseException):
     """The program did not come to the call that its caller had come to."""
@@ -48,6 +50,7 @@ class Replaying:
         if parameters != self._replay.parameters:
             raise Diverged(f"{_name(path)} was given other parameters than by its caller")
         self.reached = True
+        _restore()
         self._reach()
 
     def leave(self, value: Any) -> None:
@@ -81,41 +84,62 @@ def _name(path: tuple[str, ...]) -> str:
     return " ".join(path) or "the command"
 
 
+_changed: dict[tuple[Any, str], Any] = {}
+"""What stood in a class under a name."""
+
+_barred: list[Any] = []
+
+
 def prepare() -> None:
-    """Make every Click that is loaded by now hand over answers and skip no sibling's body twice.
+    """Make every Click that is loaded by now hand over answers, and run no sibling's body twice.
 
-    Called by the decorator while the program's modules are imported, in a job only.
+    Called by the decorator while the program's modules are imported, in a job only; undone
+    when the body is reached, so that no frame of ours is on the stack then.
     """
-    for places, change in ((OPTIONS, _answer_prompts), (COMMANDS, _guard_chains)):
-        for module, name in places:
-            found = getattr(sys.modules.get(module), name, None)
-            if found is not None and "_mcli_prepared" not in vars(found):
-                found._mcli_prepared = True
-                change(found)
+    for module, name in OPTIONS:
+        _change(module, name, "prompt_for_value", _answering)
+    for module, name in COMMANDS:
+        _change(module, name, "make_context", _barring)
 
 
-def _answer_prompts(option: Any) -> None:
-    ask = option.prompt_for_value
+def _change(module: str, name: str, method: str, change: Callable[[Any], Any]) -> None:
+    found = getattr(sys.modules.get(module), name, None)
+    if found is not None and (found, method) not in _changed:
+        _changed[found, method] = before = getattr(found, method)
+        setattr(found, method, change(before))
 
+
+def _restore() -> None:
+    for (found, method), before in _changed.items():
+        setattr(found, method, before)
+    while _barred:
+        del _barred.pop().invoke
+
+
+def _answering(ask: Any) -> Any:
     def prompt_for_value(self: Any, ctx: Any) -> Any:
         known, value = current.prompted(path_of(ctx), self.name) if current else (False, None)
         return value if known else ask(self, ctx)
 
-    option.prompt_for_value = prompt_for_value
+    return prompt_for_value
 
 
-def _guard_chains(command: Any) -> None:
-    invoke = command.invoke
+def _barring(make: Any) -> Any:
+    """A chain makes all its contexts before it runs the first body."""
 
-    def guarded(self: Any, ctx: Any) -> Any:
-        chained = ctx.parent is not None and getattr(ctx.parent.command, "chain", False)
-        if chained and current and not current.reached and not is_background(self.callback):
-            raise Diverged(
-                f"{self.name} comes before it in the chain and is not a background command"
-            )
-        return invoke(self, ctx)
+    def make_context(self: Any, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        ctx = make(self, info_name, args, parent, **extra)
+        chained = parent is not None and getattr(parent.command, "chain", False)
+        if chained and not is_background(self.callback) and not hasattr(self, "commands"):
+            self.invoke = _diverge
+            _barred.append(self)
+        return ctx
 
-    command.invoke = guarded
+    return make_context
+
+
+def _diverge(ctx: Any) -> Any:
+    raise Diverged(f"{ctx.info_name} comes first in the chain, and is not a background command")
 
 
 def is_background(callback: Any) -> bool:

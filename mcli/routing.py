@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Place = Literal["here", "daemon"]
 
+DETACH: Final = "mcli_detach"
+"""The parameter behind ``--detach``: the body is not given it."""
+
 _answers: Final = (str, int, float, bool, type(None))
 _passed_here = False
 """A body has run in this process. A replay would run it again, so nothing is routed any more."""
@@ -71,6 +74,7 @@ class Passage:
             place, invocation = self._prepare(ctx)
             if place == "daemon" and invocation is not None:
                 self._send(ctx, invocation)
+                self._take_back(invocation)
             elif self._detach and not inside_job():
                 raise DaemonError(
                     "--detach needs a command that was started from the command line; "
@@ -115,6 +119,12 @@ class Passage:
         if end.reached:
             release(ctx)
             end.leave()
+
+    def _take_back(self, invocation: dict[str, Any]) -> None:
+        """It runs here after all: with what had been taken out of standard input."""
+        from mcli import stdio
+
+        stdio.unread(invocation["ahead"])
 
 
 def inside_job() -> bool:
@@ -164,6 +174,10 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
     if found is None or prompted is None:
         return None
     try:
+        ahead = stdio.read_ahead()
+    except ValueError:
+        return None
+    try:
         cwd = os.getcwd()
     except FileNotFoundError:
         return None
@@ -187,6 +201,7 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
             "parameters": fingerprint(ctx),
             "prompted": prompted,
         },
+        "ahead": ahead,
         "timeout_s": background.timeout,
     }
 
@@ -249,7 +264,7 @@ def answers(ctx: Any) -> list[list[Any]] | None:
 def _answer(ctx: Any, parameter: Any) -> tuple[bool, Any]:
     """The value as JSON, or as text that the parameter's type turns back into it."""
     if parameter.name not in ctx.params:
-        return False, None
+        return _confirmed(parameter), True
     value = ctx.params[parameter.name]
     if isinstance(value, _answers):
         return True, value
@@ -260,6 +275,12 @@ def _answer(ctx: Any, parameter: Any) -> tuple[bool, Any]:
         except Exception:  # noqa: BLE001, S112 - a type of the user's own may raise anything
             continue
     return False, None
+
+
+def _confirmed(parameter: Any) -> bool:
+    """Whether it is Click's ``confirmation_option``: whoever came here has said yes."""
+    home = getattr(parameter.callback, "__module__", "")
+    return bool(getattr(parameter, "is_bool_flag", False)) and home in replay.DECORATORS
 
 
 def release(ctx: Any) -> None:

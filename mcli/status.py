@@ -3,6 +3,7 @@ Questions a program may ask about the daemon, answered as plain dicts, quickly.
 """
 
 import os
+import time
 from typing import Any, Final
 
 from mcli import frames
@@ -11,7 +12,7 @@ from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.version import PROTOCOL, __version__
 
-QUICK_S: Final = 0.05
+QUICK_S: Final = 0.04
 PATIENT_S: Final = 5.0
 
 
@@ -90,8 +91,10 @@ def _check(ok: bool, good: str, bad: str) -> dict[str, Any]:
 
 
 def _ask(timeout_s: float) -> dict[str, Any]:
+    begun = time.monotonic()
     wire = Wire(Home.find(), timeout_s)
     try:
+        wire.socket.settimeout(max(0.001, timeout_s - (time.monotonic() - begun)))
         wire.send(frames.PING, {"protocol": PROTOCOL})
         kind, answer = wire.answer()
     finally:

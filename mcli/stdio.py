@@ -4,6 +4,7 @@ What the caller's standard streams are, and its terminal while a job has the key
 
 import os
 import signal
+import stat
 import sys
 import termios
 from typing import Any, Final
@@ -45,9 +46,20 @@ def _open(fd: int) -> bool:
 def _input(detach: bool) -> str:
     if not _open(0):
         return "closed"
-    if _is_tty(0):
-        return "null" if detach else "tty"
-    return "fd"
+    if not _is_tty(0):
+        return "fd"
+    if detach:
+        return "null"
+    return "fd" if _in_pipeline() else "tty"
+
+
+def _in_pipeline() -> bool:
+    """Whether another program reads what this one prints, and may want the keyboard itself.
+
+    The job then gets the terminal's own descriptor, and only reads keys when it asks for them,
+    as a local run does; a pager keeps those that are meant for it.
+    """
+    return _open(1) and stat.S_ISFIFO(os.fstat(1).st_mode)
 
 
 def _output(fd: int, detach: bool) -> str:
@@ -64,11 +76,9 @@ def _errors(detach: bool) -> str:
 
 
 def _describe(fd: int) -> dict[str, Any]:
-    """Size and settings, made such that a line end is translated once on its way."""
+    """Size and settings."""
     size = os.get_terminal_size(fd)
     attributes: list[Any] = termios.tcgetattr(fd)
-    if not _is_tty(0):  # the caller's terminal is not made raw then, and does it itself
-        attributes[_OFLAG] &= ~termios.OPOST
     attributes[_CC] = [cc if isinstance(cc, int) else cc[0] for cc in attributes[_CC]]
     return {"rows": size.lines, "cols": size.columns, "attributes": attributes}
 
@@ -86,9 +96,24 @@ def ignored_signals() -> list[int]:
 class Keyboard:
     """The terminal's input, handed key by key to the job while it has it."""
 
-    def __init__(self, fd: int = 0) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
         self._before: list[Any] | None = None
+
+    @classmethod
+    def find(cls) -> "Keyboard | None":
+        """That of stdin, or /dev/tty's; None if there is none, or it may not be ours alone."""
+        if find_terminal() is None or _in_pipeline():
+            return None
+        if _is_tty(0):
+            return cls(0)
+        try:
+            return cls(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
+        except OSError:
+            return None
+
+    def fileno(self) -> int:
+        return self._fd
 
     @property
     def held(self) -> bool:
@@ -115,12 +140,18 @@ class Keyboard:
                 | termios.INLCR
                 | termios.IGNCR
             )
-            raw[1] &= ~termios.OPOST
             raw[3] &= ~(
                 termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN | termios.ISIG
             )
             raw[_CC][termios.VMIN], raw[_CC][termios.VTIME] = 1, 0
             termios.tcsetattr(self._fd, termios.TCSANOW, raw)
+
+    def translate(self, wanted: bool) -> None:
+        """Whether the terminal makes line ends of newlines; a full-screen program wants it not."""
+        if self._before is not None:
+            now = termios.tcgetattr(self._fd)
+            now[_OFLAG] = self._before[_OFLAG] if wanted else now[_OFLAG] & ~termios.OPOST
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, now)
 
     def release(self) -> None:
         """Give the terminal back as it was."""
@@ -155,6 +186,43 @@ def _wait_writable(fd: int) -> None:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     poll.poll()
+
+
+def read_ahead() -> str:
+    """Take what Python has buffered of standard input; it is in no descriptor any more.
+
+    Raises:
+        ValueError: It is not text in the stream's encoding.
+    """
+    if sys.stdin is None or sys.stdin.closed or _is_tty(0) or not _open(0):
+        return ""
+    kept = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.dup2(empty, 0)
+        return sys.stdin.read()
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(empty)
+
+
+def unread(text: str) -> None:
+    """Put *text* into the buffer of ``sys.stdin``, before what its descriptor has."""
+    if not text or sys.stdin is None:
+        return
+    kept = os.dup(0)
+    reader, writer = os.pipe()
+    try:
+        # Reading the first line makes Python take in all that follows it.
+        os.write(writer, b"\n" + text.encode(sys.stdin.encoding, sys.stdin.errors or "strict"))
+        os.close(writer)
+        os.dup2(reader, 0)
+        sys.stdin.readline()
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(reader)
 
 
 def flush() -> None:

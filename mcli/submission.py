@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import mcli
 from mcli import replay
 from mcli.attach import submit as send
-from mcli.decorators import DETACH
 from mcli.errors import MCLIError, OutcomeUnknown, RequestError
 from mcli.handle import Job
 from mcli.home import Home
 from mcli.ids import new_id
+from mcli.program import ROOT
+from mcli.routing import DETACH
 
 
 def submit(command: Any, /, **params: Any) -> Job:
@@ -103,7 +103,7 @@ def command_line(command: Any, params: dict[str, Any]) -> list[str]:
             _check_missing(ctx, param)
             continue
         value = params[name]
-        param.type_cast_value(ctx, value)
+        _check_value(ctx, param, value)
         if param.param_type_name == "argument":
             arguments += _texts(param, value)
         else:
@@ -111,8 +111,18 @@ def command_line(command: Any, params: dict[str, Any]) -> list[str]:
     return [*options, "--", *arguments] if arguments else options
 
 
+def _check_value(ctx: Any, param: Any, value: Any) -> None:
+    if hasattr(param, "type_cast_value"):
+        param.type_cast_value(ctx, value)
+    else:  # Typer's parameters leave it to another object
+        param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
 def _check_missing(ctx: Any, param: Any) -> None:
-    if param.required and param.get_default(ctx) is None and param.value_from_envvar(ctx) is None:
+    default = param.get_default(ctx)
+    # Click tells an absent value from None by a mark of its own since 8.3.
+    absent = default is None or param.value_is_missing(default)
+    if param.required and absent and param.value_from_envvar(ctx) is None:
         exceptions = sys.modules[type(ctx).__module__.replace(".core", ".exceptions")]
         raise exceptions.MissingParameter(ctx=ctx, param=param)
 
@@ -132,7 +142,7 @@ def _option(ctx: Any, param: Any, value: Any) -> list[str]:
 
 
 def _flag(ctx: Any, param: Any, value: Any, long: str) -> list[str]:
-    if not param.is_bool_flag:
+    if not getattr(param, "is_bool_flag", True):
         return [long] if value == param.flag_value else []
     if value:
         return [long]
@@ -200,7 +210,7 @@ def _is_command(found: Any) -> bool:
 
 def _path_to(found: Any, command: Any, callback: Any) -> list[str] | None:
     """Names from *found* down to the command; None if it is not in there."""
-    if found is command or getattr(found, "callback", None) is callback is not None:
+    if found is command or _runs(found, callback):
         return []
     if hasattr(found, "registered_commands"):  # a Typer app
         found = sys.modules["typer"].main.get_command(found)
@@ -210,6 +220,12 @@ def _path_to(found: Any, command: Any, callback: Any) -> list[str] | None:
         if below is not None:
             return [name, *below]
     return None
+
+
+def _runs(found: Any, callback: Any) -> bool:
+    """Whether *found* is a command with the same function: Typer makes a new one each time."""
+    own = getattr(found, "callback", None)
+    return hasattr(found, "params") and own is not None and _innermost(own) is _innermost(callback)
 
 
 def _app(module: Any, attribute: str) -> dict[str, Any]:
@@ -223,7 +239,7 @@ def _app(module: Any, attribute: str) -> dict[str, Any]:
         "target": f"{target}:{attribute}",
         "python": sys.executable,
         "flags": [],
-        "mcli_root": os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+        "mcli_root": ROOT,
         "cwd": os.getcwd(),
     }
 
@@ -245,6 +261,7 @@ def _invocation(
         "terminal": None,
         "ignored_signals": [],
         "replay": None,
+        "by_line": True,
         "timeout_s": timeout_s,
     }
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 # struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
+HIGH_FD: Final = 240
+
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
@@ -77,7 +79,7 @@ def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
     """
     path = ticket_path(folder, attempt)
     draft = f"{path}.{os.getpid()}"
-    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = out_of_the_way(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
     try:
         os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
         if holder:
@@ -90,6 +92,16 @@ def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
         os.unlink(draft)
     _sync_directory(folder)  # that it exists must survive a power cut; what it says is moot then
     return fd
+
+
+def out_of_the_way(fd: int) -> int:
+    """*fd* under a high number: programs count on the next free one being 3."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
+    except OSError:  # the limit is that low
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def _sync_directory(folder: str) -> None:

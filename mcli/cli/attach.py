@@ -18,8 +18,7 @@ def attach(job: str) -> None:
     """
     home = Home.find()
     wire, told = attach_wire(home, job, 0)
-    keyboard = bool(told["interactive"]) and sys.stdin is not None and sys.stdin.isatty()
-    end = Session(home, wire, told["id"], keyboard=keyboard).follow()
+    end = Session(home, wire, told["id"], keyboard=told["interactive"]).follow()
     if not end.reached:
         sys.exit(125)
     end.leave()

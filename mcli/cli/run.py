@@ -29,7 +29,7 @@ def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     """
     program, *arguments = words
     _check(program)
-    invocation = _invocation(program, arguments, name)
+    invocation = _invocation(program, arguments, name, detach)
     end = attach.run(invocation, detach=detach)
     if not end.reached:
         raise DaemonError(f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}")
@@ -47,7 +47,9 @@ def _check(program: str) -> None:
     raise NotFound(f"there is no program {program!r}; check the name, or give its path")
 
 
-def _invocation(program: str, arguments: list[str], name: str | None) -> dict[str, Any]:
+def _invocation(
+    program: str, arguments: list[str], name: str | None, detach: bool
+) -> dict[str, Any]:
     found = recognise(program, arguments)
     executed = {
         "kind": "exec",
@@ -73,5 +75,6 @@ def _invocation(program: str, arguments: list[str], name: str | None) -> dict[st
         "terminal": terminal,
         "ignored_signals": stdio.ignored_signals(),
         "replay": None,
+        "by_line": detach,
         "timeout_s": None,
     }

@@ -30,6 +30,8 @@ class Caller:
         self._job_id: str | None = None
         self._live: Live | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._notices: list[tuple[int, int, dict[str, Any]]] = []
+        """(size of the log at which it is due, kind, payload): told after the output before it."""
 
     def _closed(self) -> None:
         if self._live is not None:
@@ -76,7 +78,7 @@ class Caller:
         else:
             job = self._dispatcher.find(payload["id"])
             live = self._dispatcher.live(job.id)
-            interactive = live is not None and live.invocation.stdio[0] == "tty"
+            interactive = live is not None and "tty" in live.invocation.stdio
             self._link.send(frames.ACCEPTED, {"id": job.id, "interactive": interactive})
             self._follow(job.id, live, payload["offset"])
 
@@ -99,7 +101,12 @@ class Caller:
         self._follower = asyncio.get_running_loop().create_task(self._stream(job_id, live, offset))
 
     def _happened(self, kind: int, payload: dict[str, Any]) -> None:
-        self._link.send(kind, payload)
+        self._notices.append((payload.get("size", 0), kind, payload))
+
+    def _tell_notices(self, offset: int) -> None:
+        while self._notices and self._notices[0][0] <= offset:
+            _, kind, payload = self._notices.pop(0)
+            self._link.send(kind, payload)
 
     async def _stream(self, job_id: str, live: Live | None, offset: int) -> None:
         """All records from *offset* on as they come, then the end."""
@@ -108,14 +115,17 @@ class Caller:
         silent = offset < 0
         while True:
             final = live is None or live.final
-            if live is not None and live.reached and not started:
+            reached = live is not None and live.reached
+            records = [] if silent else read_records(path, offset, BLOCK_BYTES)
+            if not started and (reached or records):
                 started = True
                 self._link.send(frames.STARTED, {})
-            records = [] if silent else read_records(path, offset, BLOCK_BYTES)
             for record in records:
+                self._tell_notices(record.offset)
                 data = frames.encode_output(record.stream, record.next_offset, record.data)
                 self._link.send_bytes(data)
                 offset = record.next_offset
+            self._tell_notices(offset)
             await self._link.drained()
             if records:
                 continue

@@ -226,15 +226,18 @@ class Dispatcher:
 
     def _unplaced(self, job: Placed, why: str) -> None:
         """It was not begun, says a worker: true if its ticket is free to be taken away."""
-        live = self._live[job.id]
+        outcome = Outcome(reached=False, reason="spawn_error", error=why)
+        self._never_begins(self._live[job.id], outcome)
+
+    def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
         assert live.info is not None
         folder = self.home.job(live.id)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if take(folder, live.info.attempt, None) is None:
             self.watch(live)
-            return
-        self.spawn(self._finish(live, Outcome(reached=False, reason="spawn_error", error=why)))
+        else:
+            self.spawn(self._finish(live, outcome))
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.RETIRING:
@@ -255,9 +258,10 @@ class Dispatcher:
             live.notify()
         elif kind == frames.RETURNED:
             self._returned(worker, live, payload)
-        elif kind in (frames.PAUSED, frames.TYPED):
+        elif kind in (frames.PAUSED, frames.MODE, frames.TYPED):
             for listener in list(live.listeners):
                 listener(kind, payload)
+            live.notify()
 
     def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
         assert live.info is not None
@@ -385,6 +389,8 @@ class Dispatcher:
             if live.final:
                 self._live.pop(job_id, None)
                 live.close_fds()
+            elif self.pool.withdraw(live):
+                self._never_begins(live, Outcome(reached=False, reason="user"))
             else:
                 self._tell_stop(live)
             live.notify()
@@ -435,7 +441,7 @@ class Dispatcher:
             "closed" if out == "closed" else "pipe",
             "closed" if err == "closed" else "pipe",
         )
-        again = replace(invocation, stdio=plugs, terminal=None)
+        again = replace(invocation, stdio=plugs, terminal=None, by_line=True)
         live = await self.submit(again, job_id=new_id())
         assert live.info is not None
         return live.info

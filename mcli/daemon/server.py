@@ -24,6 +24,7 @@ from typing import Any, Final
 import uvicorn
 
 from mcli.daemon.api import create_app
+from mcli.daemon.apps import preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.dispatch import Dispatcher
@@ -31,6 +32,7 @@ from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
 from mcli.errors import DaemonError, MCLIError
 from mcli.home import Home
+from mcli.invocation import Invocation
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
@@ -83,7 +85,8 @@ def serve(settings: Settings, home: Home, apps: list[str]) -> int:
         _report_failure(error)
         return error.exit_code
     try:
-        return asyncio.run(_Server(settings, home, apps).run())
+        warm = [preloaded(app) for app in apps]
+        return asyncio.run(_Server(settings, home, warm).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -103,7 +106,7 @@ def _lock(home: Home) -> int:
 
 
 class _Server:
-    def __init__(self, settings: Settings, home: Home, apps: list[str]) -> None:
+    def __init__(self, settings: Settings, home: Home, apps: list[Invocation]) -> None:
         self._settings = settings
         self._home = home
         self._apps = apps
@@ -140,6 +143,8 @@ class _Server:
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))
         _report_ready(dispatcher, self._home)
+        for app in self._apps:
+            dispatcher.pool.warm(app)
         dispatcher.pump()
         await self._stop.wait()
         log.info("daemon.stopping")

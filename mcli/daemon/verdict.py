@@ -11,6 +11,8 @@ from mcli.states import Reason, State
 
 TIMEOUT_CODE: Final = 124
 OWN_CODE: Final = 125
+CANCELLED_CODE: Final = 143
+"""Of a job that never began: as if SIGTERM had ended it."""
 
 
 def verdict(outcome: Outcome) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def ending(job: JobInfo) -> dict[str, Any]:
         message = f"job {job.id} was ended after its timeout of {job.timeout_s:g} s"
     elif job.reason is Reason.INPUT_LOST:
         code, message = OWN_CODE, job.error
+    elif job.state is State.CANCELLED and code is None and die_by is None:
+        code, message = CANCELLED_CODE, f"job {job.id} was cancelled before it began"
     if code is None:
         code = 128 + die_by if die_by else OWN_CODE
     return {"exit_code": code, "die_by": die_by, "message": message}

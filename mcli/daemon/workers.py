@@ -72,6 +72,9 @@ class Starting:
         self.process = process
         self.key = key
         self.cold = cold
+        self.owner: Placed | None = None
+        """The job that it was started for, and fits in any case."""
+
         self.waiting: list[Placed] = []
         self.timer: asyncio.TimerHandle | None = None
 
@@ -109,6 +112,10 @@ class Pool:
     def __iter__(self) -> Any:
         return iter(list(self._workers))
 
+    def warm(self, invocation: Invocation) -> None:
+        """Start a worker ahead of the first job of its app."""
+        self._launch(invocation, cold=False)
+
     # Placing --------------------------------------------------------------------------
 
     def place(self, job: Placed) -> None:
@@ -124,22 +131,39 @@ class Pool:
         else:
             starting.waiting.append(job)
 
+    def withdraw(self, job: Placed) -> bool:
+        """Forget *job*, if it still waits for a worker to start; whether it did."""
+        for starting in self._starting.values():
+            if starting.owner is job:
+                starting.owner = None
+            elif job in starting.waiting:
+                starting.waiting.remove(job)
+            else:
+                continue
+            if starting.owner is None and not starting.waiting:
+                starting.process.kill()
+            return True
+        return False
+
     def _give(self, job: Placed, worker: Worker) -> None:
         worker.jobs.add(job.id)
         self._on_place(job, worker)
 
     def _start(self, job: Placed, *, cold: bool) -> None:
-        app = job.invocation.app
         try:
-            process = _spawn(self._home, job.invocation, cold=cold)
+            starting = self._launch(job.invocation, cold=cold)
         except OSError as error:
-            self._on_fail(job, f"cannot start {app.python}: {error.strerror}")
+            self._on_fail(job, f"cannot start {job.invocation.app.python}: {error.strerror}")
             return
-        starting = Starting(process, app.key(), cold=cold)
-        starting.waiting.append(job)
+        starting.owner = job
+
+    def _launch(self, invocation: Invocation, *, cold: bool) -> Starting:
+        process = _spawn(self._home, invocation, cold=cold)
+        starting = Starting(process, invocation.app.key(), cold=cold)
         starting.timer = asyncio.get_running_loop().call_later(READY_S, self._late, starting)
         self._starting[process.pid] = starting
-        log.info("worker.started pid=%d app=%s cold=%s", process.pid, app, cold)
+        log.info("worker.started pid=%d app=%s cold=%s", process.pid, invocation.app, cold)
+        return starting
 
     def _late(self, starting: Starting) -> None:
         log.warning("worker.late pid=%d", starting.process.pid)
@@ -151,7 +175,8 @@ class Pool:
         if starting is None:
             return
         starting.settle()
-        for job in starting.waiting:
+        owner = [starting.owner] if starting.owner is not None else []
+        for job in owner + starting.waiting:
             if starting.cold:
                 self._on_fail(job, f"the worker (pid {pid}) ended before it was ready")
             else:
@@ -195,9 +220,9 @@ class Pool:
         starting = self._starting.pop(worker.pid, None)
         if starting is not None:
             starting.settle()
-            first, *rest = starting.waiting
-            self._give(first, worker)  # it was started with this one's environment
-            for job in rest:
+            if starting.owner is not None:  # it was started with this one's environment
+                self._give(starting.owner, worker)
+            for job in starting.waiting:
                 self.place(job)
         return worker
 

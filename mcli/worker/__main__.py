@@ -8,7 +8,6 @@ import gc
 import json
 import os
 import sys
-import threading
 from typing import Any
 
 from mcli.home import Home
@@ -26,16 +25,11 @@ def _serve(config: dict[str, Any]) -> Job | None:
     os.chdir(config["cwd"])
     loop.aim_path(app)
     worker = loop.start(Home(config["home"]), config["key"], app, cold=config["cold"])
-    if threading.active_count() > 1:  # a fork would inherit their locks: start again without
+    if worker is None:
+        _piped_streams()
         os.chdir(app.mcli_root)
-        words = [
-            sys.executable,
-            *app.flags,
-            "-m",
-            "mcli.worker",
-            json.dumps({**config, "cold": True}),
-        ]
-        os.execv(sys.executable, words)
+        cold = json.dumps({**config, "cold": True})
+        os.execv(sys.executable, [sys.executable, *app.flags, "-m", "mcli.worker", cold])
     gc.collect()
     gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
     return worker.run()
@@ -55,6 +49,15 @@ def _own_streams(log: str) -> None:
         for number in numbers:
             os.dup2(fd, number)
         os.close(fd)
+
+
+def _piped_streams() -> None:
+    """What the daemon starts a worker on, for one that starts itself again."""
+    reader, writer = os.pipe()
+    for fd, number in ((reader, 0), (writer, 1), (writer, 2)):
+        os.dup2(fd, number)
+    os.close(reader)
+    os.close(writer)
 
 
 job = _serve(json.loads(sys.argv[1]))

@@ -47,6 +47,12 @@ class Order:
     fds: list[int] = field(default_factory=list)
 
 
+def _translates(master: int | None) -> bool:
+    """Whether the terminal makes a carriage return and a newline of each newline."""
+    wanted = termios.OPOST | termios.ONLCR
+    return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
+
+
 class Attempt:
     """A job process at work, seen from its worker."""
 
@@ -65,6 +71,10 @@ class Attempt:
 
         self._held = dict.fromkeys(self.plugs.readers.values(), b"") if self.unmute else {}
         self._keys = b""
+        self._line_ends = _translates(self.plugs.master)
+        self._return = b""
+        """A carriage return at the end of what was read: it may belong to a line end."""
+
         self._reason: str | None = None
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
         self._kill_at: float | None = None
@@ -100,12 +110,26 @@ class Attempt:
             data = b""
         if not data:
             return False
+        if fd == self.plugs.master:
+            data = self._as_printed(data)
         stream = self.plugs.readers[fd]
         if stream in self._held:
             data = self._withhold(stream, data)
         if data:
             self.log.append(stream, data)
         return True
+
+    def _as_printed(self, data: bytes) -> bytes:
+        """Without the carriage returns that the job's terminal has put before newlines.
+
+        The caller's terminal puts them there again, and a log is better without.
+        """
+        data, self._return = self._return + data, b""
+        if not self._line_ends:
+            return data
+        if data.endswith(b"\r"):
+            data, self._return = data[:-1], b"\r"
+        return data.replace(b"\r\n", b"\n")
 
     def _withhold(self, stream: Stream, data: bytes) -> bytes:
         """What of *data* comes after the mark that this stream is to be heard from now on."""
@@ -117,12 +141,18 @@ class Attempt:
         self._held[stream] = before[-HELD_BYTES:]
         return b""
 
-    def drain(self) -> None:
-        """After the end of the process: everything it has printed, but not for ever."""
+    def catch_up(self) -> None:
+        """Everything that has been printed until now, but not for ever: others may print on."""
         for fd in list(self.plugs.readers):
-            end = time.monotonic() + 2.0  # a grandchild may go on printing
+            end = time.monotonic() + 2.0
             while time.monotonic() < end and self._more(fd):
                 pass
+
+    def drain(self) -> None:
+        """After the end of the process: the rest of what it has printed."""
+        self.catch_up()
+        if self._return:
+            self.log.append(Stream.TTY, self._return)
         if not self.reached:
             self._release_held()
 
@@ -161,6 +191,19 @@ class Attempt:
                 self._suspend(master)
         return made
 
+    def mode_changed(self) -> bool | None:
+        """Whether the job has made its terminal raw, or no longer; None if that is as before.
+
+        The caller's terminal then must leave line ends alone as well.
+        """
+        if self.plugs.master is None:
+            return None
+        line_ends = _translates(self.plugs.master)
+        if line_ends == self._line_ends:
+            return None
+        self._line_ends = line_ends
+        return not line_ends
+
     def write_keys(self) -> bool:
         """Write what the terminal takes now; whether some keys are left."""
         while self._keys and self.plugs.master is not None:
@@ -196,7 +239,7 @@ class Attempt:
 
     def resize(self, rows: int, cols: int) -> None:
         self.plugs.resize(rows, cols)
-        if not self.plugs.interactive:  # it has no controlling terminal that would tell it
+        if self.order.invocation.stdio[0] != "tty":  # it may have no terminal that would tell it
             self.signal(signal.SIGWINCH, group=True)
 
     # Signals and the end --------------------------------------------------------------

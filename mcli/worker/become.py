@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import io
 import json
 import os
 import runpy
@@ -25,15 +26,16 @@ from typing import Any, Final, NoReturn
 from mcli import replay
 from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
-from mcli.ticket import identify, take
-from mcli.worker.plugs import plug_in
+from mcli.stdio import unread
+from mcli.ticket import identify, out_of_the_way, take
+from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
 ERROR_BYTES: Final = 1 << 16
 RESULT_BYTES: Final = 1 << 20
 _OOM_SCORE: Final = "500"
-FD_AFTER_PLUGS: Final = 64
-"""Descriptors received and moved about have lower numbers: all others were closed before."""
+_EXEC_DEPTH: Final = 2
+"""What ``exec`` takes of the recursion limit beside the frames on the stack (CPython 3.11)."""
 
 
 class Revoked(Exception):
@@ -48,6 +50,9 @@ class Job:
         self._code = code
         self.pid = os.getpid()
         self._ticket: int | None = None
+        self._input: int | None = None
+        """The caller's standard input, while it is withheld."""
+
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
         self._detach_from_worker()
@@ -79,13 +84,13 @@ class Job:
         del self._connection  # closed, and not to be found by ``nothing_left``
         if order is None:
             raise Revoked
-        payload, (self._control, *fds) = order
+        payload, (control, *fds) = order
+        self._control = out_of_the_way(control)
         self._id, self._attempt = payload["job"], payload["attempt"]
         self._folder, self._unmute = payload["folder"], payload["unmute"].encode()
         self._invocation = Invocation.parse(payload["invocation"])
         plug_in(self._invocation.stdio, fds)
         os.closerange(3, self._control)
-        os.closerange(self._control + 1, FD_AFTER_PLUGS)
         self._ticket = take(self._folder, self._attempt, identify(self.pid))
         if self._ticket is None:
             raise Revoked
@@ -94,6 +99,7 @@ class Job:
         self._take_environment()
         os.umask(self._invocation.umask)
         self._renew_streams()
+        close_plugs(self._invocation.stdio)
 
     def _take_environment(self) -> None:
         os.environ.clear()
@@ -103,23 +109,42 @@ class Job:
         time.tzset()
 
     def _renew_streams(self) -> None:
-        """Python's streams over the new descriptors; stdout and stderr stay the same objects,
+        """Python's streams over the new descriptors, as the interpreter makes them at its start.
 
-        since modules may have kept them. A pipe gets its lines as they are printed, so that
-        they are not lost when the job is killed.
+        stdout and stderr stay the same objects, since modules may have kept them.
         """
-        for name, fd in (("stdout", 1), ("stderr", 2)):
-            if self._invocation.stdio[fd] == "closed":
-                setattr(sys, name, None)
-                setattr(sys, f"__{name}__", None)
-            else:
-                getattr(sys, name).reconfigure(line_buffering=True)
-        before = sys.stdin
-        sys.stdin = sys.__stdin__ = None  # type: ignore[misc]
+        stdio = self._invocation.stdio
+        for fd, name in ((1, "stdout"), (2, "stderr")):
+            if stdio[fd] == "closed":
+                _set_stream(name, None)
+        if sys.stdout is not None and not sys.stdout.write_through:  # type: ignore[union-attr]
+            lines = stdio[1] == "tty" or self._invocation.by_line
+            sys.stdout.reconfigure(line_buffering=lines)  # type: ignore[union-attr]
+        if stdio[0] == "fd" and self._invocation.replay is not None:
+            self._withhold_input()
+        self._renew_input()
+
+    def _withhold_input(self) -> None:
+        """What the caller has not read is for the body: the program that leads there gets none."""
+        self._input = out_of_the_way(os.dup(0))
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.close(empty)
+
+    def _give_input(self) -> None:
+        if self._input is not None:
+            os.dup2(self._input, 0)
+            os.close(self._input)
+            self._renew_input()
+        unread(self._invocation.ahead)
+
+    def _renew_input(self) -> None:
+        encoding, errors = _worker_input.encoding, _worker_input.errors
+        _set_stream("stdin", None)
         if self._invocation.stdio[0] != "closed":
-            stream = open(0, encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
-            stream.buffer.raw.name = before.name  # type: ignore[attr-defined]  # "<stdin>", which programs show their users
-            sys.stdin = sys.__stdin__ = stream  # type: ignore[misc]
+            raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
+            raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
+            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
 
     # Running --------------------------------------------------------------------------
 
@@ -175,6 +200,7 @@ class Job:
 
     def _program(self) -> None:
         app, argv = self._invocation.app, self._invocation.argv
+        sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _EXEC_DEPTH)
         main = ModuleType("__main__")
         main.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
         sys.modules["__main__"] = main
@@ -196,13 +222,18 @@ class Job:
         """The body is next: let the program be heard, and give it its input."""
         self._outcome.reached = True
         if self._unmute:
-            if self._invocation.stdio[0] == "tty":
-                import termios
-
-                termios.tcflush(0, termios.TCIFLUSH)
+            self._forget_typed()
+            self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
         os.write(self._control, b"R")
+
+    def _forget_typed(self) -> None:
+        """The ends of input that the replay was given instead of its user's."""
+        if "tty" in self._invocation.stdio:
+            import termios
+
+            termios.tcflush(self._invocation.stdio.index("tty"), termios.TCIFLUSH)
 
     def _streams(self) -> Sequence[int]:
         """One descriptor for each stream that the worker reads from."""
@@ -237,7 +268,6 @@ def nothing_left() -> bool:
     with the worker is touched. They matter only for objects that act when they are dropped:
     files are flushed here; a ``__del__`` or a suspended generator gets the long way.
     """
-    import io
     from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
     suspended = (GeneratorType, CoroutineType, AsyncGeneratorType)
@@ -258,6 +288,9 @@ def nothing_left() -> bool:
         return False
     return True
 
+
+_worker_input = sys.stdin
+"""Made by the interpreter when the worker began: with the encoding that its caller's has."""
 
 _job: Job | None = None
 
@@ -284,6 +317,19 @@ def _warm_up() -> None:
         command = click.Command("warm", params=[option], callback=lambda number: number)
         with contextlib.suppress(Exception):
             command.main(["--number=2"], prog_name="warm", standalone_mode=False)
+
+
+def _depth() -> int:
+    """How many frames of ours the program stands on: it has to get as deep as it would alone."""
+    frame, count = sys._getframe(1), 0
+    while frame is not None:
+        frame, count = frame.f_back, count + 1  # type: ignore[assignment]
+    return count
+
+
+def _set_stream(name: str, stream: io.TextIOWrapper | None) -> None:
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
 
 
 def _keep_result(outcome: Outcome, value: Any) -> None:
@@ -327,7 +373,7 @@ def _script_globals(path: str) -> dict[str, Any]:
 
 
 def load_command(target: str) -> Any:
-    """The Click command that ``module:attribute`` or ``path.py:attribute`` names."""
+    """The command that ``module:attribute`` or ``path.py:attribute`` names."""
     place, _, attribute = target.rpartition(":")
     if place.endswith(".py"):
         spec = importlib.util.spec_from_file_location("__mcli_app__", place)
@@ -338,7 +384,10 @@ def load_command(target: str) -> Any:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(place)
-    return getattr(module, attribute)
+    command = getattr(module, attribute)
+    if hasattr(command, "registered_commands"):  # a Typer app: its command has yet to be made
+        command = sys.modules["typer"].main.get_command(command)
+    return command
 
 
 def _strip(trace: TracebackType | None) -> TracebackType | None:

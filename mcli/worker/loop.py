@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import asdict
 from typing import Any, Final
@@ -280,6 +281,9 @@ class Worker:
     def _read(self, attempt: Attempt, fd: int) -> None:
         if fd == attempt.plugs.master:
             self._watch_master(attempt)
+            raw = attempt.mode_changed()
+            if raw is not None:
+                self._tell(frames.MODE, job=attempt.order.job, raw=raw, size=attempt.log.size)
         if attempt.read(fd):
             self._grew.add(attempt.order.job)
         else:
@@ -324,7 +328,10 @@ class Worker:
                 self._spare.dismiss()
                 self._spare = None
         elif os.WIFSTOPPED(status):
-            self._tell(frames.PAUSED, job=attempt.order.job)
+            attempt.catch_up()
+            size = attempt.log.size
+            self._tell(frames.GREW, job=attempt.order.job, size=size)
+            self._tell(frames.PAUSED, job=attempt.order.job, size=size)
         else:
             self._end(attempt, status)
 
@@ -345,12 +352,15 @@ class Worker:
         )
 
 
-def start(home: Home, key: str, app: App, *, cold: bool) -> Worker:
-    """Import what the app imports; a worker, ready to connect."""
+def start(home: Home, key: str, app: App, *, cold: bool) -> Worker | None:
+    """Import what the app imports; a worker, ready to connect. None: it has to start cold."""
     become.record_at_exit()
     preload = Preload(app)
     with contextlib.suppress(OSError, SyntaxError, ValueError):
         preload.run(imports=not cold)
+    # A fork would inherit the locks of other threads, and what was seen of other arguments.
+    if not cold and (threading.active_count() > 1 or preload.uses_argv):
+        return None
     return Worker(home, key, app, preload)
 
 

@@ -64,8 +64,8 @@ class Plugs:
 
     @property
     def interactive(self) -> bool:
-        """Whether the job reads from the terminal, which is then its controlling one."""
-        return self.stdio[0] == "tty"
+        """Whether the job has a terminal."""
+        return "tty" in self.stdio
 
     def resize(self, rows: int, cols: int) -> None:
         if self.master is not None:
@@ -84,13 +84,21 @@ class Plugs:
 
 
 def plug_in(stdio: tuple[Stdio, Stdio, Stdio], fds: Sequence[int]) -> None:
-    """In the job process: make *fds* 0, 1 and 2, and the terminal the controlling one."""
+    """In the job process: make *fds* 0, 1 and 2, and the terminal the controlling one.
+
+    What is to be closed is open until ``close_plugs``, so that nothing else gets its number.
+    """
     # First out of the way: one of them may have the number that another is to get.
     moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in fds]
     for number, plug in enumerate(stdio):
+        if plug != "closed":
+            os.dup2(moved.pop(0), number, inheritable=True)
+    if "tty" in stdio and not (stdio[0] == "fd" and os.isatty(0)):
+        fcntl.ioctl(stdio.index("tty"), termios.TIOCSCTTY, 0)
+
+
+def close_plugs(stdio: tuple[Stdio, Stdio, Stdio]) -> None:
+    """Close what was closed at the caller's."""
+    for number, plug in enumerate(stdio):
         if plug == "closed":
             os.close(number)
-        else:
-            os.dup2(moved.pop(0), number, inheritable=True)
-    if stdio[0] == "tty":
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)

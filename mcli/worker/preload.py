@@ -26,6 +26,9 @@ class Preload:
         self._app = app
         self._looked: set[str] = set()
         self.uses_cwd = False
+        self.uses_argv = False
+        """An import looked at the arguments: no import may be done ahead of them."""
+
         self._watching = False
         self._sources: dict[str, tuple[int, int]] = {}
         self.code: CodeType | None = None
@@ -75,6 +78,11 @@ class Preload:
             if self._watching and event == "open" and _relative(args[0]):
                 self.uses_cwd = True
 
+        def noting_argv() -> None:
+            self.uses_argv = True
+
+        arguments = sys.argv
+        sys.argv = Watched(arguments, noting_argv)
         environ.encodekey = noting
         os.getcwd = noting_cwd
         sys.addaudithook(audit)  # stays for good: it must cost next to nothing afterwards
@@ -82,7 +90,7 @@ class Preload:
 
         def unwatch() -> None:
             self._watching = False
-            environ.encodekey, os.getcwd = encode, getcwd
+            environ.encodekey, os.getcwd, sys.argv = encode, getcwd, arguments
 
         return unwatch
 
@@ -96,6 +104,31 @@ class Preload:
             if _stamp(path) != stamp:
                 return path
         return None
+
+
+class Watched(list[str]):
+    """``sys.argv`` that tells when more of it is looked at than the program's name."""
+
+    def __init__(self, words: list[str], look: Callable[[], None]) -> None:
+        super().__init__(words)
+        self._look = look
+
+    def __getitem__(self, index: Any) -> Any:
+        if index != 0:
+            self._look()
+        return super().__getitem__(index)
+
+    def __len__(self) -> int:
+        self._look()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[str]:
+        self._look()
+        return super().__iter__()
+
+    def __contains__(self, word: object) -> bool:
+        self._look()
+        return super().__contains__(word)
 
 
 def find_source(app: App) -> str | None:

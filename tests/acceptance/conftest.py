@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from .daemon import Daemon, Gate
+
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = PROJECT / "examples"
 Env = dict[str, str]
@@ -105,3 +107,25 @@ def states(env: Env, argv: list[str], cwd: Path) -> set[str]:
     return {
         job["state"] for job in jobs if job["argv"][-len(argv) :] == argv and job["cwd"] == str(cwd)
     }
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Where the jobs of this test arrive, and wait for what it says."""
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, gate: Gate) -> Iterator[Daemon]:  # the gate lets go after the end
+    """A daemon of this test's own, not started yet. Afterwards no process of it is left."""
+    daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def daemon(stopped: Daemon) -> Daemon:
+    """A running daemon of this test's own."""
+    return stopped.start()

@@ -162,7 +162,7 @@ def itself():
     print(__name__, __main__.__file__ == __file__, sys.modules["__main__"] is __main__)
     print(inspect.getsource(square), square.__module__)
     print(contextvars.copy_context().get(flavour, "unset"), flavour.get())
-    print(sys.getrecursionlimit(), sys.gettrace(), sys.getswitchinterval())
+    print(sys.gettrace(), sys.getswitchinterval())
     print(logging.getLogger().handlers, logging.getLogger().level)
 
 

@@ -1,0 +1,34 @@
+"""
+Apps that a daemon is told to load in advance: ``mcli daemon start --app TARGET``.
+"""
+
+import os
+import sys
+
+import mcli
+from mcli.errors import RequestError
+from mcli.invocation import App, Invocation
+
+
+def preloaded(target: str) -> Invocation:
+    """What a warm worker of *target* is started with: the daemon's own interpreter and variables.
+
+    Args:
+        target: A script, a module, or ``module:attribute``.
+
+    Raises:
+        RequestError: It looks like a script, and there is none.
+    """
+    place, _, attribute = target.partition(":")
+    script = place.endswith(".py") or os.path.sep in place
+    if script and not os.path.isfile(place):
+        raise RequestError(f"--app {target}: there is no file {place}; give a script or a module")
+    place = os.path.abspath(place) if script else place
+    app = App(
+        kind="object" if attribute else "script" if script else "module",
+        target=f"{place}:{attribute}" if attribute else place,
+        python=sys.executable,
+        mcli_root=os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+        cwd="" if script and not attribute else os.getcwd(),
+    )
+    return Invocation(name=target, app=app, argv=[], cwd=os.getcwd(), env=dict(os.environ))

@@ -1,0 +1,293 @@
+"""
+A daemon of one test's own, and processes that a test can hold still.
+
+``Daemon`` starts and ends it, runs programs as its clients and asks it about jobs.
+``Gate`` is a socket to which a job connects: it tells the test that the job is in its
+body, lets the test say what the job does next, and when the kernel says that it is gone.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+from mcli.client import Client
+from mcli.home import Home
+from mcli.states import FINAL
+from mcli.ticket import lock_holder
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+PROGRAMS: Final = PROJECT / "tests" / "programs"
+PUPPET: Final = str(PROGRAMS / "puppet.py")
+
+DEADLINE_S: Final = 30.0
+"""Seconds that only a bug can reach."""
+
+Document = dict[str, Any]
+Done = subprocess.CompletedProcess[str]
+
+
+class Daemon:
+    """A state directory, the daemon that lives there now and then, and its clients."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.home = Home(str(folder / "home"))
+        self.cwd = folder
+        self.ledger = folder / "ledger"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MCLI_")}
+        self.env = kept | {
+            "HOME": str(folder),
+            "LEDGER": str(self.ledger),
+            "MCLI_HOME": self.home.root,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(PROJECT),
+        }
+        self.env |= env
+        self._processes: list[subprocess.Popen[str]] = []
+
+    # Its life -------------------------------------------------------------------------
+
+    def start(self, *options: str, **env: str) -> Self:
+        """Start it, on a free port."""
+        self.mcli("daemon", "start", "--port", "0", *options, env=env)
+        return self
+
+    def stop(self, *options: str) -> None:
+        """Stop it, as people do."""
+        self.mcli("daemon", "stop", *options)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that is the daemon now."""
+        pid = lock_holder(self.home.lock)
+        assert pid is not None, "no daemon runs"
+        return pid
+
+    def kill9(self) -> None:
+        """End it as a crash would."""
+        pid = self.pid
+        with ended(pid):
+            os.kill(pid, signal.SIGKILL)
+
+    # Its clients ----------------------------------------------------------------------
+
+    def begin(
+        self,
+        *words: str,
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        **options: Any,
+    ) -> "subprocess.Popen[str]":
+        """Start a program whose stdout and stderr the test reads."""
+        process = subprocess.Popen(
+            words,
+            env=self.env | (env or {}),
+            cwd=self.cwd,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        self._processes.append(process)
+        return process
+
+    def run(self, *words: str, code: int | None = 0, **options: Any) -> Done:
+        """Run a program to its end; it has to exit with *code*."""
+        process = self.begin(*words, **options)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        done = subprocess.CompletedProcess(list(words), process.returncode, out, err)
+        assert code is None or done.returncode == code, f"{done}"
+        return done
+
+    def mcli(self, *words: str, code: int | None = 0, **options: Any) -> Done:
+        """Run ``mcli``."""
+        return self.run(sys.executable, "-m", "mcli", *words, code=code, **options)
+
+    def puppet(self, *words: str, code: int | None = 0, **options: Any) -> Done:
+        """Run the puppet program to its end."""
+        return self.run(sys.executable, PUPPET, *words, code=code, **options)
+
+    def begin_puppet(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start the puppet program."""
+        return self.begin(sys.executable, PUPPET, *words, **options)
+
+    def submit(self, *words: str, **options: Any) -> str:
+        """Detach a command of the puppet program; the id of its job."""
+        return self.puppet(*words, "--detach", **options).stdout.strip()
+
+    # Its jobs -------------------------------------------------------------------------
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        with Client.connect(self.home) as client:
+            yield client
+
+    def job(self, job_id: str = "-") -> Document:
+        """The job as it is now."""
+        with self.client() as client:
+            return client.job(job_id)
+
+    def jobs(self) -> list[Document]:
+        with self.client() as client:
+            return list(client.jobs())
+
+    def final(self, job_id: str) -> Document:
+        """The job when it has ended."""
+        with self.client() as client:
+            job = client.wait(job_id, DEADLINE_S)
+        assert job["state"] in FINAL, f"it has not ended: {job}"
+        return job
+
+    def output(self, job_id: str, stream: str | None = None) -> str:
+        with self.client() as client:
+            return b"".join(each.data for each in client.output(job_id, stream=stream)).decode()
+
+    def starts(self) -> list[list[str]]:
+        """What the ledger says: job, attempt and pid of every beginning of a body."""
+        with suppress(FileNotFoundError):
+            return [line.split() for line in self.ledger.read_text().splitlines()]
+        return []
+
+    # The end --------------------------------------------------------------------------
+
+    def processes(self) -> dict[int, str]:
+        """Every process that belongs to this state directory, and what it is."""
+        mark = os.fsencode(self.home.root)
+        found = {}
+        for name in os.listdir("/proc"):
+            with suppress(OSError):
+                command = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
+                around = Path(f"/proc/{name}/environ").read_bytes() if command else b""
+                if mark in command or b"MCLI_HOME=" + mark + b"\0" in around:
+                    found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def close(self) -> None:
+        """End all that is left; nothing may be left after that."""
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+        if lock_holder(self.home.lock) is not None:
+            self.mcli("daemon", "stop", "--kill-jobs", env={"MCLI_GRACE": "0"})
+        else:
+            for pid in self.processes():  # without a daemon nobody else would end the jobs
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        left = self.processes()
+        for pid in left:
+            assert gone(pid), f"still there: {left[pid]}"
+
+    def alone(self) -> bool:
+        """Whether all processes but the daemon end by themselves."""
+        pid = lock_holder(self.home.lock)
+        return all(gone(each) for each in self.processes() if each != pid)
+
+
+@contextmanager
+def ended(pid: int) -> Iterator[None]:
+    """Afterwards the process is gone: the kernel says so."""
+    fd = os.pidfd_open(pid)
+    try:
+        yield
+        assert readable(fd), f"process {pid} has not ended"
+    finally:
+        os.close(fd)
+
+
+def gone(pid: int) -> bool:
+    """Whether *pid* ends, if it has not yet."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return readable(fd)
+    finally:
+        os.close(fd)
+
+
+def readable(fd: int, timeout_s: float = DEADLINE_S) -> bool:
+    """Wait until *fd* has something to say."""
+    return bool(select.select([fd], [], [], timeout_s)[0])
+
+
+class Inside:
+    """A job that stands at the gate, from the test's side."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(DEADLINE_S)
+        self._connection = connection
+        self._lines = connection.makefile(encoding="utf-8")
+        told = json.loads(self._lines.readline())
+        self.pid: int = told["pid"]
+        self.ppid: int = told["ppid"]
+        self.job_id: str = told["job_id"]
+        self.attempt: str = told["attempt"]
+
+    def tell(self, code: str) -> None:
+        """Have the job run a line of Python, without waiting for it."""
+        self._connection.sendall(json.dumps(code).encode() + b"\n")
+
+    def do(self, code: str) -> None:
+        """Have the job run a line of Python, and wait until it has."""
+        self.tell(code)
+        assert self._lines.readline() == ".\n", f"it did not come to the end of: {code}"
+
+    def leave(self) -> None:
+        """Let the body return."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+
+    def gone(self) -> bool:
+        """The kernel says that no process has the other end any more."""
+        try:
+            return self._lines.readline() == ""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self._lines.close()
+        self._connection.close()
+
+
+class Gate:
+    """Where the jobs of a test arrive."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.arrivals: list[Inside] = []
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(self.path)
+        self._listening.listen(128)
+        self._listening.settimeout(DEADLINE_S)
+
+    def arrival(self) -> Inside:
+        """The next job that comes."""
+        inside = Inside(self._listening.accept()[0])
+        self.arrivals.append(inside)
+        return inside
+
+    def quiet(self) -> bool:
+        """Whether nobody stands before it now."""
+        return not readable(self._listening.fileno(), 0)
+
+    def close(self) -> None:
+        """Let everybody go."""
+        for inside in self.arrivals:
+            inside.leave()
+            inside.close()
+        self._listening.close()
+
+
+def lines(process: "subprocess.Popen[str]", count: int) -> Sequence[str]:
+    """The next lines of a process's stdout."""
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(count)]

@@ -1,0 +1,445 @@
+"""The verbs against a real daemon: what they print, how they exit, and what becomes of the job."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines
+
+FIELDS = (
+    "id name state reason exit_code signal attempt argv cwd created_at started_at finished_at "
+    "run_s result error worker_pid pid"
+).split()
+
+
+def mcli(*words: str) -> list[str]:
+    return [sys.executable, "-m", "mcli", *words]
+
+
+def test_run_of_a_click_program_is_warm(daemon: Daemon) -> None:
+    """
+    run of `python app.py` uses a worker of that app, as the app's own command line does.
+    """
+    worker = daemon.final(daemon.submit("tell"))["worker_pid"]
+    done = daemon.mcli("run", "--", sys.executable, PUPPET, "tell", "x")
+    job = daemon.job()
+    assert done.stdout == f"job {job['id']} 1\n"
+    assert done.stderr == "aside\n"
+    assert job["worker_pid"] == worker
+
+
+def test_run_executes_any_program(daemon: Daemon) -> None:
+    """
+    Streams, exit code, environment and working directory of a program are its own.
+    """
+    script = "echo out; echo err >&2; echo $MCLI_JOB_ID $MCLI_ATTEMPT; pwd; exit 9"
+    done = daemon.mcli("run", "--name", "shell", "--", "sh", "-c", script, code=9)
+    job = daemon.job()
+    assert done.stdout == f"out\n{job['id']} 1\n{daemon.cwd}\n"
+    assert done.stderr == "err\n"
+    assert (job["name"], job["state"], job["exit_code"]) == ("shell", "failed", 9)
+
+
+def test_run_reads_standard_input(daemon: Daemon) -> None:
+    """
+    What is piped into run comes to the program.
+    """
+    process = daemon.begin(*mcli("run", "--", "cat"), stdin=subprocess.PIPE)
+    assert (
+        process.communicate("through and through", timeout=DEADLINE_S)[0] == "through and through"
+    )
+
+
+@pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./plain", 126)])
+def test_run_of_what_cannot_run(daemon: Daemon, program: str, code: int) -> None:
+    """
+    As a shell has it: 127 for no such program, 126 for one that is none; one line each.
+    """
+    Path(daemon.cwd, "plain").write_text("text")
+    done = daemon.mcli("run", "--", program, code=code)
+    assert done.stderr.count("\n") == 1
+    assert program in done.stderr
+
+
+def test_run_detach(daemon: Daemon, gate: Gate) -> None:
+    """
+    --detach prints the id and nothing else, and returns while the job runs.
+    """
+    words = ["run", "-d", "--name", "mine", "--", sys.executable, PUPPET, "obey", gate.path]
+    done = daemon.mcli(*words)
+    inside = gate.arrival()
+    assert (done.stdout, done.stderr) == (f"{inside.job_id}\n", "")
+    assert daemon.job()["name"] == "mine"
+
+
+def test_run_without_a_daemon(stopped: Daemon) -> None:
+    """
+    run needs a daemon: exit 125, and one line that says how to start it.
+    """
+    done = stopped.mcli("run", "--", "true", code=125)
+    assert done.stderr == "mcli: the daemon is not running; start it with: mcli daemon start\n"
+
+
+@pytest.mark.parametrize(
+    "verb", ["ps", "inspect -", "logs -", "attach -", "wait -", "cancel -", "kill -", "rerun -"]
+)
+def test_verb_without_a_daemon(stopped: Daemon, verb: str) -> None:
+    """
+    Without a daemon every verb exits 125 with one line.
+    """
+    done = stopped.mcli(*verb.split(), code=125)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "mcli daemon start" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["inspect", "logs", "attach", "wait", "cancel", "kill", "rerun"])
+def test_verb_with_an_unknown_id(daemon: Daemon, verb: str) -> None:
+    """
+    An id that no job has: exit 2, one line that names it.
+    """
+    done = daemon.mcli(verb, "0123abcd", code=2)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "0123abcd" in done.stderr
+
+
+def test_ps_and_inspect_show_the_fields(daemon: Daemon, gate: Gate) -> None:
+    """
+    The JSON of a job has all fields of the contract, live and final.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    (live,) = json.loads(daemon.mcli("ps", "--json").stdout)
+    assert set(FIELDS) <= set(live)
+    assert (live["id"], live["state"], live["pid"]) == (job_id, "running", inside.pid)
+    assert live["worker_pid"] == inside.ppid
+    assert live["argv"] == ["obey", gate.path, "--detach"]
+    assert live["cwd"] == str(daemon.cwd)
+    assert live["finished_at"] is live["run_s"] is live["exit_code"] is None
+    inside.do("answer = {'loss': 0.5}")
+    inside.leave()
+    daemon.final(job_id)
+    final = json.loads(daemon.mcli("inspect", "-", "--json").stdout)
+    assert (final["state"], final["exit_code"], final["reason"]) == ("succeeded", 0, None)
+    assert final["result"] == {"loss": 0.5}
+    assert final["run_s"] >= 0
+    assert final["error"] is None
+
+
+def test_inspect_of_an_exception(daemon: Daemon, gate: Gate) -> None:
+    """
+    error holds the traceback of what ended the job.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    gate.arrival().tell("raise ValueError('as it were')")
+    job = daemon.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "exception", 1)
+    assert job["error"].startswith("Traceback")
+    assert job["error"].endswith("ValueError: as it were\n")
+    assert "ValueError: as it were" in daemon.mcli("inspect", "-").stdout
+
+
+def test_ps_by_state(daemon: Daemon, gate: Gate) -> None:
+    """
+    --state chooses; without it ps shows live jobs and the latest that ended; -a shows all.
+    """
+    daemon.puppet("leave", "3", code=3)
+    daemon.puppet("tell")
+    running = daemon.submit("obey", gate.path)
+    gate.arrival()
+    listed = json.loads(daemon.mcli("ps", "-a", "--json").stdout)
+    assert [job["state"] for job in listed] == ["running", "succeeded", "failed"]
+    (one,) = json.loads(daemon.mcli("ps", "--state", "running", "--json").stdout)
+    assert one["id"] == running
+    assert running[:13] in daemon.mcli("ps").stdout
+
+
+def test_ids_may_be_shortened(daemon: Daemon) -> None:
+    """
+    A unique beginning of an id is enough; one that several share is refused with exit 2.
+    """
+    first, second = daemon.submit("tell"), daemon.submit("tell")
+    shared = os.path.commonprefix([first, second])
+    for job_id in (first, second):
+        short = job_id[: len(shared) + 1]
+        assert json.loads(daemon.mcli("inspect", short, "--json").stdout)["id"] == job_id
+    done = daemon.mcli("inspect", shared, code=2)
+    assert done.stderr.count("\n") == 1
+
+
+def test_logs(daemon: Daemon) -> None:
+    """
+    logs prints both streams in order; --stdout, --stderr, -n and -t choose and adorn.
+    """
+    script = "echo one; echo two >&2; echo three"
+    daemon.mcli("run", "--", "sh", "-c", f"for i in 1; do {script}; done")
+    said = daemon.mcli("logs", "-").stdout
+    assert sorted(said.splitlines()) == ["one", "three", "two"]
+    assert daemon.mcli("logs", "-", "--stdout").stdout == "one\nthree\n"
+    assert daemon.mcli("logs", "-", "--stderr").stdout == "two\n"
+    assert daemon.mcli("logs", "-", "--stdout", "-n", "1").stdout == "three\n"
+    stamped = daemon.mcli("logs", "-", "--stdout", "-t").stdout.splitlines()
+    assert [line.split(" ", 1)[1] for line in stamped] == ["one", "three"]
+    assert stamped[0][:2] == "20"
+
+
+def test_logs_follows_to_the_end(daemon: Daemon, gate: Gate) -> None:
+    """
+    logs -f shows lines as they are printed, and ends with the job.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    follower = daemon.begin(*mcli("logs", "-f", job_id))
+    for number in range(3):
+        inside.do(f"print('line', {number}, flush=True)")
+        assert lines(follower, 1) == [f"line {number}\n"]
+    inside.leave()
+    assert follower.communicate(timeout=DEADLINE_S) == ("", "")
+    assert follower.returncode == 0
+
+
+def test_attach_shows_all_from_the_beginning(daemon: Daemon, gate: Gate) -> None:
+    """
+    Two attached at once each see what was printed before and after, streams apart, and end
+    with the job's exit code.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('before', flush=True)")
+    attached = [daemon.begin(*mcli("attach", job_id)) for _ in range(2)]
+    assert [lines(each, 1) for each in attached] == [["before\n"]] * 2
+    inside.do("print('after', flush=True); print('aside', file=sys.stderr, flush=True)")
+    inside.tell("sys.exit(5)")
+    for each in attached:
+        assert each.communicate(timeout=DEADLINE_S) == ("after\n", "aside\n")
+        assert each.returncode == 5
+
+
+def test_attach_to_an_ended_job(daemon: Daemon) -> None:
+    """
+    Of a job that has ended attach shows all its output, and exits as it did.
+    """
+    daemon.puppet("leave", "4", code=4)
+    daemon.mcli("attach", "-", code=4)
+
+
+def test_attach_passes_signals_on(daemon: Daemon, gate: Gate) -> None:
+    """
+    SIGTERM to an attached process ends the job by that signal, and the process with it.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('here', flush=True)")
+    attached = daemon.begin(*mcli("attach", job_id))
+    lines(attached, 1)
+    attached.send_signal(signal.SIGTERM)
+    assert attached.wait(DEADLINE_S) == -signal.SIGTERM
+    job = daemon.final(job_id)
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", signal.SIGTERM)
+
+
+def test_attach_types_into_the_job(daemon: Daemon) -> None:
+    """
+    A job begun at a terminal can be talked to from another one.
+    """
+    environment = {**daemon.env, "TERM": "xterm"}
+    first = pexpect.spawn(
+        sys.executable,
+        ["-m", "mcli", "run", "--", "sh", "-c", "echo name?; read x; echo hello $x"],
+        env=environment,
+        timeout=DEADLINE_S,
+    )
+    first.expect_exact("name?")
+    second = pexpect.spawn(
+        sys.executable, ["-m", "mcli", "attach", "-"], env=environment, timeout=DEADLINE_S
+    )
+    second.expect_exact("name?")
+    second.sendline("you")
+    for each in (second, first):
+        each.expect_exact("hello you")
+        each.expect(pexpect.EOF)
+        each.close()
+        assert each.exitstatus == 0
+
+
+def test_wait_exits_with_the_jobs_code(daemon: Daemon) -> None:
+    """
+    wait gives the job's own code, 0 for a good end; of several the first that is not 0.
+    """
+    good, bad, worse = (
+        daemon.submit("tell"),
+        daemon.submit("leave", "3"),
+        daemon.submit("leave", "4"),
+    )
+    assert daemon.mcli("wait", good).stdout == f"{good}  succeeded\n"
+    daemon.mcli("wait", bad, code=3)
+    done = daemon.mcli("wait", good, worse, bad, code=4)
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == [good, bad, worse]
+
+
+def test_wait_for_any(daemon: Daemon, gate: Gate) -> None:
+    """
+    wait --any returns with the first job that ends.
+    """
+    held = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    quick = daemon.submit("leave", "6")
+    done = daemon.mcli("wait", "--any", held, quick, code=6)
+    assert done.stdout == f"{quick}  failed\n"
+    inside.leave()
+
+
+def test_wait_gives_up(daemon: Daemon, gate: Gate) -> None:
+    """
+    wait --timeout exits 124 and the job runs on.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    gate.arrival()
+    assert daemon.mcli("wait", job_id, "--timeout", "0.1", code=124).stdout == ""
+    assert daemon.job(job_id)["state"] == "running"
+
+
+@pytest.mark.parametrize(("how", "code"), [("SIGKILL", 137), ("SIGTERM", 143)])
+def test_wait_for_a_killed_job(daemon: Daemon, gate: Gate, how: str, code: int) -> None:
+    """
+    wait exits with 128 + N for a job that signal N killed; kill -s sends it.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    waiting = daemon.begin(*mcli("wait", job_id))
+    daemon.mcli("kill", "-s", how, job_id)
+    assert inside.gone()
+    assert waiting.wait(DEADLINE_S) == code
+    assert daemon.job(job_id)["reason"] == "signal"
+
+
+def test_kill_sends_any_signal(daemon: Daemon, gate: Gate) -> None:
+    """
+    kill -s USR1 reaches the job's own handler; a signal that is none is refused.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("signal.signal(signal.SIGUSR1, lambda *_: sys.exit(11))")
+    daemon.mcli("kill", "-s", "NONE", job_id, code=2)
+    daemon.mcli("kill", "-s", "usr1", job_id)
+    assert daemon.final(job_id)["exit_code"] == 11
+    done = daemon.mcli("kill", job_id, code=2)
+    assert done.stderr.count("\n") == 1
+
+
+def test_cancel_of_a_queued_job(stopped: Daemon, gate: Gate) -> None:
+    """
+    A job that has not begun is cancelled at once, and never begins.
+    """
+    daemon = stopped.start("--workers", "1")
+    daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    waiting = daemon.begin_puppet("tell")
+    with daemon.client() as client:
+        while not (queued := list(client.jobs(states=["queued"]))):
+            assert waiting.poll() is None
+    assert daemon.mcli("cancel", queued[0]["id"]).stdout == f"{queued[0]['id']}  cancelled\n"
+    assert waiting.wait(DEADLINE_S) == 143
+    inside.leave()
+    assert daemon.job(queued[0]["id"])["attempt"] == 0
+    assert len(daemon.starts()) == 1
+    done = daemon.mcli("cancel", queued[0]["id"], code=2)
+    assert "cancelled" in done.stderr
+
+
+def test_interrupt_of_a_queued_job(stopped: Daemon, gate: Gate) -> None:
+    """
+    A caller whose job has not begun ends by its own Ctrl-C, and the job is cancelled.
+    """
+    daemon = stopped.start("--workers", "1")
+    daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    waiting = daemon.begin_puppet("tell")
+    with daemon.client() as client:
+        while not (queued := list(client.jobs(states=["queued"]))):
+            assert waiting.poll() is None
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(DEADLINE_S) == -signal.SIGINT
+        assert client.job(queued[0]["id"])["state"] == "cancelled"
+    inside.leave()
+    assert len(daemon.starts()) == 1
+
+
+def test_cancel_is_sigterm_first(daemon: Daemon, gate: Gate) -> None:
+    """
+    A running job gets SIGTERM and may clean up; it is then cancelled, whatever its code.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(3)))")
+    assert daemon.mcli("cancel", job_id).stdout == f"{job_id}  stopping\n"
+    job = daemon.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("cancelled", "user", 3)
+    assert daemon.output(job_id) == "bye\n"
+
+
+TREE = (
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "child = subprocess.Popen(['sleep', '600'], start_new_session=True);"
+    "twice = subprocess.run(['sh', '-c', 'setsid sleep 600 >/dev/null 2>&1 & echo $!'],"
+    " capture_output=True, text=True);"
+    "print(child.pid, twice.stdout.strip(), flush=True)"
+)
+
+
+def test_cancel_ends_the_whole_tree(stopped: Daemon, gate: Gate) -> None:
+    """
+    After the grace everything is killed: a job that ignores SIGTERM, a child in another
+    session, and a grandchild whose parent has gone.
+    """
+    daemon = stopped.start(MCLI_GRACE="0.1")
+    client = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do(TREE)
+    child, stray = map(int, lines(client, 1)[0].split())
+    with ended(inside.pid), ended(child), ended(stray):
+        daemon.mcli("cancel", inside.job_id)
+    job = daemon.final(inside.job_id)
+    assert (job["state"], job["signal"]) == ("cancelled", signal.SIGKILL)
+    assert client.wait(DEADLINE_S) == -signal.SIGKILL
+
+
+def test_rerun(daemon: Daemon) -> None:
+    """
+    rerun makes a new job with the same command line, and prints its id.
+    """
+    first = daemon.submit("tell", "--number", "7", "x")
+    daemon.final(first)
+    second = daemon.mcli("rerun", first).stdout.strip()
+    assert second != first
+    again = daemon.final(second)
+    assert again["result"] == {"number": 7, "words": ["x"]}
+    assert (again["name"], again["argv"]) == (daemon.job(first)["name"], daemon.job(first)["argv"])
+    assert daemon.output(second, "stdout") == f"job {second} 1\n"
+    assert len(daemon.starts()) == 2
+
+
+def test_rerun_of_a_call_with_input_and_terminal(daemon: Daemon) -> None:
+    """
+    A job that had its caller's input runs again without, and sees its end.
+    """
+    daemon.run(sys.executable, "-m", "mcli", "run", "--", "sh", "-c", "cat; echo end")
+    again = daemon.mcli("rerun", "-").stdout.strip()
+    assert daemon.final(again)["state"] == "succeeded"
+    assert daemon.output(again) == "end\n"
+
+
+def test_plain_mcli_is_ps(daemon: Daemon) -> None:
+    """
+    mcli alone lists the jobs.
+    """
+    daemon.puppet("tell")
+    assert daemon.mcli().stdout == daemon.mcli("ps").stdout
+    assert "succeeded" in daemon.mcli().stdout

@@ -1,0 +1,23 @@
+"""A program that imports a module which starts a thread."""
+
+import os
+import sys
+
+import click
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+import threaded  # noqa: E402
+
+import mcli  # noqa: E402
+
+
+@click.command()
+@mcli.background
+def main() -> None:
+    """Say whether the thread is here, and holds its lock."""
+    print("locked", threaded.lock.locked(), "threads", threaded.threading.active_count())
+
+
+if __name__ == "__main__":
+    main()
