@@ -48,7 +48,13 @@ def _input(detach: bool) -> str:
         return "closed"
     if _is_tty(0):
         return "null" if detach else "tty"
-    return "fd"
+    return "null" if _is_null(0) else "fd"
+
+
+def _is_null(fd: int) -> bool:
+    """Whether *fd* is ``/dev/null``, which every process can open for itself."""
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def _output(fd: int, detach: bool) -> str:
