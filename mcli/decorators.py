@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, overload
 
 from mcli import replay
-from mcli.routing import Passage
+from mcli.routing import DETACH, Passage
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-DETACH: Final = "mcli_detach"
 _HELP: Final = "Run in the background: print the job's id and exit."
 
 

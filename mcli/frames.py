@@ -3,7 +3,7 @@ The frames that client, daemon and worker exchange over unix sockets.
 
 A frame is four bytes of length (network order, of what follows), one byte of type, and
 the payload: JSON in ASCII, except for ``OUTPUT``. File descriptors travel beside the
-frame whose payload says ``"fds": n``. Pure: no socket is touched here but by ``send_fds``.
+frame whose payload says ``"fds": n``. Pure: no socket is touched here.
 """
 
 import json

@@ -68,7 +68,7 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
 
 
 def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
-    block = os.pread(fd, limit_bytes, offset)
+    block = os.pread(fd, max(limit_bytes, HEAD.size), offset)
     at = 0
     while len(block) - at >= HEAD.size:
         time_us, length, stream = HEAD.unpack_from(block, at)

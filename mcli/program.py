@@ -6,9 +6,10 @@ Read from ``sys.orig_argv`` and ``__main__``; nothing is changed.
 
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
-import mcli
+ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+"""The directory from which this process has imported mcli."""
 
 _WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
@@ -23,7 +24,6 @@ def current() -> tuple[dict[str, Any], str, list[str]] | None:
     main = sys.modules.get("__main__")
     if main is None or not sys.executable:
         return None
-    root = os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__)))
     if kind == "script":
         file = getattr(main, "__file__", None)
         if file is None or not os.path.isfile(file) or not _same(file, target):
@@ -37,7 +37,7 @@ def current() -> tuple[dict[str, Any], str, list[str]] | None:
         app = {"kind": "module", "target": target, "cwd": cwd}
     else:
         return None
-    told = {"python": sys.executable, "flags": flags, "mcli_root": root}
+    told = {"python": sys.executable, "flags": flags, "mcli_root": ROOT}
     return {**app, **told}, target, argv
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Place = Literal["here", "daemon"]
 
+DETACH: Final = "mcli_detach"
+"""The parameter behind ``--detach``: the body is not given it."""
+
 _answers: Final = (str, int, float, bool, type(None))
 _passed_here = False
 """A body has run in this process. A replay would run it again, so nothing is routed any more."""
@@ -124,9 +127,9 @@ class Passage:
 
     def _take_back(self, invocation: dict[str, Any]) -> None:
         """It runs here after all: with what had been taken out of standard input."""
-        from mcli import stdio
+        from mcli import standard_input
 
-        stdio.unread(invocation["ahead"])
+        standard_input.unread(invocation["ahead"])
 
 
 def _note_end(job_id: str, error: BaseException | None) -> None:
@@ -181,14 +184,14 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
 
     A plain document: the classes would cost each caller some milliseconds.
     """
-    from mcli import program, stdio
+    from mcli import program, standard_input, stdio
 
     found = program.current() if _from_command_line(ctx) else None
     prompted = answers(ctx)
     if found is None or prompted is None:
         return None
     try:
-        ahead = stdio.read_ahead()
+        ahead = standard_input.read_ahead()
     except ValueError:
         return None
     try:

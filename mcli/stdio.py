@@ -46,15 +46,26 @@ def _open(fd: int) -> bool:
 def _input(detach: bool) -> str:
     if not _open(0):
         return "closed"
-    if _is_tty(0):
-        return "null" if detach else "tty"
-    return "null" if _is_null(0) else "fd"
+    if not _is_tty(0):
+        return "null" if _is_null(0) else "fd"
+    if detach:
+        return "null"
+    return "fd" if _in_pipeline() else "tty"
 
 
 def _is_null(fd: int) -> bool:
     """Whether *fd* is ``/dev/null``, which every process can open for itself."""
     found = os.fstat(fd)
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
+
+
+def _in_pipeline() -> bool:
+    """Whether another program reads what this one prints, and may want the keyboard itself.
+
+    The job then gets the terminal's own descriptor, and only reads keys when it asks for them,
+    as a local run does; a pager keeps those that are meant for it.
+    """
+    return _open(1) and stat.S_ISFIFO(os.fstat(1).st_mode)
 
 
 def _output(fd: int, detach: bool) -> str:
@@ -97,11 +108,11 @@ class Keyboard:
 
     @classmethod
     def find(cls) -> "Keyboard | None":
-        """That of stdin; or, when nothing else in a pipeline may want its keys, /dev/tty's."""
+        """That of stdin, or /dev/tty's; None if there is none, or it may not be ours alone."""
+        if find_terminal() is None or _in_pipeline():
+            return None
         if _is_tty(0):
             return cls(0)
-        if find_terminal() is None or (_open(1) and stat.S_ISFIFO(os.fstat(1).st_mode)):
-            return None
         try:
             return cls(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
         except OSError:
@@ -181,43 +192,6 @@ def _wait_writable(fd: int) -> None:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     poll.poll()
-
-
-def read_ahead() -> str:
-    """Take what Python has buffered of standard input; it is in no descriptor any more.
-
-    Raises:
-        ValueError: It is not text in the stream's encoding.
-    """
-    if sys.stdin is None or sys.stdin.closed or _is_tty(0) or not _open(0):
-        return ""
-    kept = os.dup(0)
-    empty = os.open(os.devnull, os.O_RDONLY)
-    try:
-        os.dup2(empty, 0)
-        return sys.stdin.read()
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(empty)
-
-
-def unread(text: str) -> None:
-    """Put *text* into the buffer of ``sys.stdin``, before what its descriptor has."""
-    if not text or sys.stdin is None:
-        return
-    kept = os.dup(0)
-    reader, writer = os.pipe()
-    try:
-        # Reading the first line makes Python take in all that follows it.
-        os.write(writer, b"\n" + text.encode(sys.stdin.encoding, sys.stdin.errors or "strict"))
-        os.close(writer)
-        os.dup2(reader, 0)
-        sys.stdin.readline()
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(reader)
 
 
 def flush() -> None:

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import mcli
 from mcli import replay
 from mcli.attach import submit as send
-from mcli.decorators import DETACH
 from mcli.errors import MCLIError, OutcomeUnknown, RequestError
 from mcli.handle import Job
 from mcli.home import Home
 from mcli.ids import new_id
+from mcli.program import ROOT
+from mcli.routing import DETACH
 
 
 def submit(command: Any, /, **params: Any) -> Job:
@@ -239,7 +239,7 @@ def _app(module: Any, attribute: str) -> dict[str, Any]:
         "target": f"{target}:{attribute}",
         "python": sys.executable,
         "flags": [],
-        "mcli_root": os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+        "mcli_root": ROOT,
         "cwd": os.getcwd(),
     }
 

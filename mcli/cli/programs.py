@@ -10,8 +10,7 @@ import shutil
 import sys
 from typing import Any, Final
 
-import mcli
-from mcli.program import split
+from mcli.program import ROOT, split
 
 _PYTHON: Final = re.compile(r"python(3(\.\d+)?)?$")
 _SHEBANG_BYTES: Final = 4096
@@ -68,7 +67,7 @@ def _home_of_mcli(python: str) -> str | None:
         os.path.realpath(python) == os.path.realpath(sys.executable)
         and _prefix(python) == sys.prefix
     ):
-        return os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__)))
+        return ROOT
     found = glob.glob(os.path.join(_libraries(python), "mcli", "__init__.py"))
     return os.path.dirname(os.path.dirname(found[0])) if found else None
 

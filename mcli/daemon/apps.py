@@ -5,7 +5,7 @@ Apps that a daemon is told to load in advance: ``mcli daemon start --app TARGET`
 import os
 import sys
 
-import mcli
+from mcli import version
 from mcli.errors import RequestError
 from mcli.invocation import App, Invocation
 
@@ -28,7 +28,7 @@ def preloaded(target: str) -> Invocation:
         kind="object" if attribute else "script" if script else "module",
         target=f"{place}:{attribute}" if attribute else place,
         python=sys.executable,
-        mcli_root=os.path.dirname(os.path.dirname(os.path.abspath(mcli.__file__))),
+        mcli_root=os.path.dirname(os.path.dirname(os.path.abspath(version.__file__))),
         cwd="" if script and not attribute else os.getcwd(),
     )
     return Invocation(name=target, app=app, argv=[], cwd=os.getcwd(), env=dict(os.environ))

@@ -239,7 +239,7 @@ class Attempt:
 
     def resize(self, rows: int, cols: int) -> None:
         self.plugs.resize(rows, cols)
-        if not self.plugs.interactive:  # it has no controlling terminal that would tell it
+        if self.order.invocation.stdio[0] != "tty":  # it may have no terminal that would tell it
             self.signal(signal.SIGWINCH, group=True)
 
     # Signals and the end --------------------------------------------------------------

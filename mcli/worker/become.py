@@ -26,7 +26,7 @@ from typing import Any, Final, NoReturn
 from mcli import failpoint, replay
 from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
-from mcli.stdio import unread
+from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
@@ -50,6 +50,9 @@ class Job:
         self._code = code
         self.pid = os.getpid()
         self._ticket: int | None = None
+        self._input: int | None = None
+        """The caller's standard input, while it is withheld."""
+
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
         self._detach_from_worker()
@@ -123,9 +126,22 @@ class Job:
         if stdio[0] != "closed":
             raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
             raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
-            lines = stdio[0] == "tty"
-            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", lines))
-            unread(self._invocation.ahead)
+            _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
+        if stdio[0] == "fd" and self._invocation.replay is not None:
+            self._withhold_input()
+
+    def _withhold_input(self) -> None:
+        """What the caller has not read is for the body: the program that leads there gets none."""
+        self._input = out_of_the_way(os.dup(0))
+        empty = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        os.close(empty)
+
+    def _give_input(self) -> None:
+        if self._input is not None:
+            os.dup2(self._input, 0)
+            os.close(self._input)
+        unread(self._invocation.ahead)
 
     # Running --------------------------------------------------------------------------
 
@@ -204,6 +220,7 @@ class Job:
         self._outcome.reached = True
         if self._unmute:
             self._forget_typed()
+            self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
         os.write(self._control, b"R")

@@ -64,7 +64,7 @@ class Plugs:
 
     @property
     def interactive(self) -> bool:
-        """Whether the job has a terminal, which is then its controlling one."""
+        """Whether the job has a terminal."""
         return "tty" in self.stdio
 
     def resize(self, rows: int, cols: int) -> None:
@@ -93,7 +93,7 @@ def plug_in(stdio: tuple[Stdio, Stdio, Stdio], fds: Sequence[int]) -> None:
     for number, plug in enumerate(stdio):
         if plug != "closed":
             os.dup2(moved.pop(0), number, inheritable=True)
-    if "tty" in stdio:
+    if "tty" in stdio and not (stdio[0] == "fd" and os.isatty(0)):
         fcntl.ioctl(stdio.index("tty"), termios.TIOCSCTTY, 0)
 
 
