@@ -34,9 +34,6 @@ from mcli.version import PROTOCOL
 ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
 
-RECONNECT_S: Final = 10.0
-"""Seconds a caller waits for a daemon that went away while its job runs."""
-
 LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
@@ -56,10 +53,11 @@ _PASSED_ON: Final = (
 class End:
     """How a job ended, for the process that waited for it.
 
-    ``reached`` is False when its body has not been run: the caller has to do it.
+    ``reached`` is False when its body has not been run: the caller has to do it. ``settled``:
+    and has taken it from the daemon, where it is to note how it ended.
     """
 
-    __slots__ = ("exit_code", "job_id", "reached", "signal")
+    __slots__ = ("exit_code", "job_id", "reached", "settled", "signal")
 
     def __init__(
         self,
@@ -67,11 +65,13 @@ class End:
         exit_code: int = 0,
         signal: int | None = None,
         reached: bool = True,
+        settled: bool = False,
     ) -> None:
         self.job_id = job_id
         self.exit_code = exit_code
         self.signal = signal
         self.reached = reached
+        self.settled = settled
 
     def leave(self) -> NoReturn:
         """End this process as the job's did. Its exit handlers were run there, not here."""
@@ -227,7 +227,9 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
     Raises:
         OutcomeUnknown: It does not.
     """
-    deadline = time.monotonic() + RECONNECT_S
+    from mcli.settings import Settings
+
+    deadline = time.monotonic() + Settings.load().reconnect_s
     while True:
         try:
             return attach_wire(home, job_id, offset)[0]
@@ -277,7 +279,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
     job_id = new_id()
     accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
     if accepted is None:
-        return End(job_id, reached=False)
+        return End(job_id, reached=False, settled=True)
     wire, job_id = accepted
     if detach:
         wire.close()

@@ -40,11 +40,12 @@ def decide(
 class Passage:
     """One call of a wrapper. ``with`` it; if ``here``, the body is to run inside."""
 
-    __slots__ = ("_background", "_detach", "here", "value")
+    __slots__ = ("_background", "_detach", "_settled", "here", "value")
 
     def __init__(self, background: "Background", detach: bool) -> None:
         self._background = background
         self._detach = detach
+        self._settled: str | None = None
         self.here = True
         self.value: Any = None
 
@@ -67,6 +68,8 @@ class Passage:
     ) -> None:
         if kind is None and replay.current is not None:
             replay.current.leave(self.value)
+        if self._settled is not None:
+            _note_end(self._settled, error)
 
     def _route(self, ctx: Any) -> None:
         """Send the call to the daemon; return only if the body is to run here."""
@@ -119,12 +122,26 @@ class Passage:
         if end.reached:
             release(ctx)
             end.leave()
+        if end.settled:
+            self._settled = end.job_id
 
     def _take_back(self, invocation: dict[str, Any]) -> None:
         """It runs here after all: with what had been taken out of standard input."""
         from mcli import standard_input
 
         standard_input.unread(invocation["ahead"])
+
+
+def _note_end(job_id: str, error: BaseException | None) -> None:
+    """Tell the store how a job ended that this process took from the daemon."""
+    import time
+
+    from mcli.home import Home
+    from mcli.store.arbiter import close_local
+
+    code = 0 if error is None else getattr(error, "exit_code", getattr(error, "code", 1))
+    code = code if isinstance(code, int) else 0 if code is None else 1
+    close_local(Home.find().database, job_id, code, time.time())
 
 
 def inside_job() -> bool:

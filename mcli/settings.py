@@ -161,6 +161,12 @@ class Settings:
         10.0,
         "Seconds a job gets between SIGTERM and SIGKILL. 0 kills at once.",
     )
+    reconnect_s: float = _setting(
+        "MCLI_RECONNECT",
+        seconds,
+        10.0,
+        "Seconds a caller waits for a daemon that went away while its job runs.",
+    )
     worker_idle_s: float = _setting(
         "MCLI_WORKER_IDLE",
         seconds,

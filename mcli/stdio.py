@@ -47,10 +47,16 @@ def _input(detach: bool) -> str:
     if not _open(0):
         return "closed"
     if not _is_tty(0):
-        return "fd"
+        return "null" if _is_null(0) else "fd"
     if detach:
         return "null"
     return "fd" if _in_pipeline() else "tty"
+
+
+def _is_null(fd: int) -> bool:
+    """Whether *fd* is ``/dev/null``, which every process can open for itself."""
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == os.stat(os.devnull).st_rdev
 
 
 def _in_pipeline() -> bool:

@@ -18,7 +18,9 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
-from mcli import frames, queue
+from sqlalchemy import Connection
+
+from mcli import failpoint, frames, queue
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError
@@ -130,11 +132,12 @@ class Dispatcher:
         """
         if self.draining:
             raise Refused("the daemon is stopping and takes no more jobs")
+        failpoint.reach("recv")
         known = self._live.get(job_id)
         live = known or Live(job_id, invocation, fds or [])
         self._live[job_id] = live
         accepted = self._store.write(
-            queue.submit, now=time.time(), job_id=job_id, **self._columns(invocation)
+            _accept, now=time.time(), job_id=job_id, **self._columns(invocation)
         )
         self._queued = True
         self.pump()  # in the same transaction, when there is room
@@ -145,6 +148,7 @@ class Dispatcher:
                 del self._live[job_id]
                 live.close_fds()
             raise
+        failpoint.reach("post-commit")
         if live.info is None:
             live.info = info
         if live.final:
@@ -179,6 +183,8 @@ class Dispatcher:
             jobs = await asyncio.wrap_future(claimed)
         finally:
             self._claiming -= room
+        if jobs:
+            failpoint.reach("claimed")
         if len(jobs) == room:
             self._queued = True
         for info in jobs:
@@ -249,6 +255,7 @@ class Dispatcher:
         elif live is None:
             return
         elif kind == frames.FORKED:
+            failpoint.reach("forked")
             self._note_process(live, payload["pid"], worker.pid)
         elif kind == frames.REACHED:
             live.reached = True
@@ -368,6 +375,7 @@ class Dispatcher:
                 queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
             )
         )
+        failpoint.reach("finished")
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,
@@ -536,6 +544,12 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task.failed", exc_info=task.exception())
+
+
+def _accept(conn: Connection, **columns: Any) -> JobInfo:
+    job = queue.submit(conn, **columns)
+    failpoint.reach("pre-commit")
+    return job
 
 
 def _longer(path: str, offset: int) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final, NoReturn
 
-from mcli import replay
+from mcli import failpoint, replay
 from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
 from mcli.standard_input import unread
@@ -94,6 +94,7 @@ class Job:
         self._ticket = take(self._folder, self._attempt, identify(self.pid))
         if self._ticket is None:
             raise Revoked
+        failpoint.reach("ticketed")
         for number in self._invocation.ignored_signals:
             signal.signal(number, signal.SIG_IGN)
         self._take_environment()
@@ -253,6 +254,7 @@ class Job:
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
         write_outcome(self._folder, self._attempt, outcome)
+        failpoint.reach("outcome-written")
         if outcome.exit_code is not None and nothing_left():
             os._exit(outcome.exit_code)
 

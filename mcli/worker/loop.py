@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict
 from typing import Any, Final
 
-from mcli import frames
+from mcli import failpoint, frames
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.version import PROTOCOL
@@ -250,6 +250,7 @@ class Worker:
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
         attempt = Attempt(order)
         attempt.begin(spare)
+        failpoint.reach("forked")
         self._attempts[order.job] = attempt
         for fd in attempt.plugs.readers:
             self._selector.register(fd, selectors.EVENT_READ, lambda f, a=attempt: self._read(a, f))
