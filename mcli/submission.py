@@ -112,7 +112,9 @@ def command_line(command: Any, params: dict[str, Any]) -> list[str]:
 
 
 def _check_missing(ctx: Any, param: Any) -> None:
-    if param.required and param.get_default(ctx) is None and param.value_from_envvar(ctx) is None:
+    if not param.required or param.value_from_envvar(ctx) is not None:
+        return
+    if param.value_is_missing(param.get_default(ctx)):
         exceptions = sys.modules[type(ctx).__module__.replace(".core", ".exceptions")]
         raise exceptions.MissingParameter(ctx=ctx, param=param)
 
