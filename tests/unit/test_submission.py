@@ -102,6 +102,7 @@ def strict(**params: Any) -> None:
         ({"source": "a", "level": 10, "mode": "m"}, "10 is not in the range"),
         ({"source": "a", "level": "x", "mode": "m"}, "'x' is not a valid integer"),
         ({"level": 1, "mode": "m"}, "SOURCE"),
+        ({"level": None, "source": "a", "mode": "m"}, "--level"),
         ({"source": "a", "mode": "m"}, "--level"),
         ({"source": "a", "level": 1}, "--mode"),
     ],
