@@ -41,6 +41,7 @@ def test_it_goes_above_and_below(way: str) -> None:
     result = CliRunner().invoke(command, ["--number", "3"])
     assert (result.exit_code, result.output, calls) == (0, "", [3])
     assert is_background(command.callback)
+    assert not is_background(getattr(command.callback, "__wrapped__", None))
     assert detach_options(command) == [DETACH]
     assert [param.name for param in command.params] == ["number", DETACH]
     assert command.help == "Counts."
