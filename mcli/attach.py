@@ -401,8 +401,7 @@ class Session:
 
     def _ending(self, payload: dict[str, Any]) -> End:
         """The end to make, of what the daemon says of the job."""
-        outcome = payload["outcome"]
-        if not outcome["reached"] and payload["state"] == "failed":
+        if payload["run_here"]:
             return End(self._job_id, reached=False)
         if payload["state"] == "cancelled" and not payload["began"] and self._asked is not None:
             return End(self._job_id, 128 + self._asked, self._asked)

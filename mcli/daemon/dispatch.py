@@ -58,7 +58,6 @@ class Live:
         self.size = 0
         """Bytes in its record log, as far as is known."""
 
-        self.outcome: Outcome | None = None
         self.listeners: set[Listener] = set()
         """Told of what happens besides output: ``PAUSED``, ``TYPED``."""
 
@@ -358,7 +357,6 @@ class Dispatcher:
         """Commit how *live* ended (None: it cannot be known), then tell."""
         assert live.info is not None
         live.info = await self._finish_row(live.info, outcome)
-        live.outcome = outcome
         if live.final:
             self._live.pop(live.id, None)
         live.notify()
@@ -546,7 +544,7 @@ class Dispatcher:
             log.error("task.failed", exc_info=task.exception())
 
 
-def _accept(conn: Connection, **columns: Any) -> JobInfo:
+def _accept(conn: Connection, /, **columns: Any) -> JobInfo:
     job = queue.submit(conn, **columns)
     failpoint.reach("pre-commit")
     return job

@@ -26,7 +26,7 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 LAYERS = {
     "words": """
         errors frames home ids invocation job outcome output problem settings states stream
-        ticket version
+        standard_input ticket version
     """,
     "caller": """
         attach decorators handle program replay routing status stdio submission
