@@ -16,9 +16,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Final
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
 from mcli.daemon.verdict import verdict
@@ -34,6 +32,9 @@ from mcli.states import FINAL, Reason, State
 from mcli.store.store import Store
 from mcli.ticket import take
 from mcli.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 log = logging.getLogger("mcli.jobs")
 
@@ -544,7 +545,7 @@ class Dispatcher:
             log.error("task.failed", exc_info=task.exception())
 
 
-def _accept(conn: Connection, /, **columns: Any) -> JobInfo:
+def _accept(conn: "Connection", /, **columns: Any) -> JobInfo:
     job = queue.submit(conn, **columns)
     failpoint.reach("pre-commit")
     return job

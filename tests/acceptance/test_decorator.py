@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, lines
 SHOP = str(PROGRAMS / "shop.py")
 
 
-def ask(daemon: Daemon, code: str, **options: object) -> object:
+def ask(daemon: Daemon, code: str) -> Any:
     """The answer of a program that holds the commands of the shop."""
     process = daemon.begin(sys.executable, SHOP, stdin=subprocess.PIPE)
     out, err = process.communicate(code, timeout=DEADLINE_S)
@@ -238,7 +239,7 @@ def test_checks(daemon: Daemon) -> None:
     """
     The three questions about the daemon have their documented keys.
     """
-    there, status, health = ask(daemon, CHECKS)  # type: ignore[misc]
+    there, status, health = ask(daemon, CHECKS)
     assert there is True
     assert status["running"] is True
     assert status["pid"] == daemon.pid
@@ -254,7 +255,7 @@ def test_checks_without_a_daemon(stopped: Daemon) -> None:
     """
     Without a daemon the same questions have answers, and none raises.
     """
-    there, status, health = ask(stopped, CHECKS)  # type: ignore[misc]
+    there, status, health = ask(stopped, CHECKS)
     assert there is False
     assert set(status) == {"running", "version", "home", "inside_job", "error"}
     assert status["running"] is health["healthy"] is False
@@ -436,7 +437,8 @@ def test_app_that_hangs_at_import(stopped: Daemon, gate: Gate) -> None:
     """
     daemon = stopped.start(MCLI_GRACE="0.1")
     (daemon.cwd / "part.py").write_text(
-        f"import os\nif os.environ.get('BREAK'):\n    from puppet import serve; serve({gate.path!r})\n"
+        "import os\nif os.environ.get('BREAK'):\n"
+        f"    from puppet import serve; serve({gate.path!r})\n"
     )
     program = write(daemon.cwd / "broken.py", "print('fine')")
     program.write_text("import part\n" + program.read_text())

@@ -33,6 +33,11 @@ VERDICTS: list[tuple[dict[str, Any], tuple[State, Reason | None, int | None]]] =
 ]
 
 
+def info(**fields: Any) -> JobInfo:
+    known: dict[str, Any] = {"id": new_id(), "name": "x", "argv": [], "cwd": "/", "app": "x"}
+    return JobInfo(**known, created_at=0.0, **fields)
+
+
 @pytest.mark.parametrize(("did", "said"), VERDICTS, ids=str)
 def test_verdict(did: dict[str, Any], said: tuple[State, Reason | None, int | None]) -> None:
     """Success is code 0 at the body's regular end; all else failed or was cancelled, and why."""
@@ -63,7 +68,12 @@ ENDINGS: list[tuple[dict[str, Any], tuple[int, int | None], str]] = [
     ({"state": F, "reason": Reason.EXIT_NONZERO, "exit_code": 3}, (3, None), ""),
     ({"state": F, "reason": Reason.SIGNAL, "signal": 9}, (137, 9), ""),
     ({"state": State.CANCELLED, "reason": Reason.USER, "signal": 15}, (143, 15), ""),
-    ({"state": State.CANCELLED, "reason": Reason.USER}, (125, None), ""),
+    (
+        {"state": State.CANCELLED, "reason": Reason.USER},
+        (143, None),
+        "was cancelled before it began",
+    ),
+    ({"state": F, "reason": Reason.SPAWN_ERROR, "error": "why"}, (125, None), "why"),
     (
         {"state": F, "reason": Reason.TIMEOUT, "exit_code": 124, "signal": 15, "timeout_s": 1.5},
         (124, None),
@@ -77,15 +87,25 @@ ENDINGS: list[tuple[dict[str, Any], tuple[int, int | None], str]] = [
 @pytest.mark.parametrize(("job", "end", "said"), ENDINGS, ids=str)
 def test_ending(job: dict[str, Any], end: tuple[int, int | None], said: str) -> None:
     """The caller ends as its job did; where it cannot, it says why, in one line."""
-    known: dict[str, Any] = {
-        "id": new_id(),
-        "name": "x",
-        "argv": [],
-        "cwd": "/",
-        "created_at": 0.0,
-        "app": "x",
-    }
-    told = ending(JobInfo(**(known | job)))
+    told = ending(info(**job))
     assert (told["exit_code"], told["die_by"]) == end
     assert said in (told["message"] or "")
     assert bool(said) == bool(told["message"])
+
+
+@pytest.mark.parametrize(
+    ("job", "here"),
+    [
+        ({"state": F, "reason": Reason.NOT_REACHED, "exit_code": 125}, True),
+        ({"state": F, "reason": Reason.SPAWN_ERROR}, True),
+        ({"state": F, "reason": Reason.INPUT_LOST}, True),
+        ({"state": F, "reason": Reason.SPAWN_ERROR, "exit_code": 127}, False),
+        ({"state": F, "reason": Reason.EXIT_NONZERO, "exit_code": 125}, False),
+        ({"state": State.CANCELLED, "reason": Reason.USER}, False),
+        ({"state": State.LOST, "reason": Reason.WORKER_LOST}, False),
+    ],
+    ids=str,
+)
+def test_only_what_never_began_may_be_run_by_its_caller(job: dict[str, Any], here: bool) -> None:
+    """The caller runs a body itself if it surely has not run, and nobody asked for its end."""
+    assert ending(info(**job))["run_here"] is here
