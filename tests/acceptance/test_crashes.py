@@ -170,7 +170,9 @@ def test_every_point_is_tested() -> None:
     No point without a test in this file.
     """
     source = Path(__file__).read_text()
-    assert [name for name in POINTS if f'"{name}"' not in source and f'"{name}:' not in source] == []
+    assert [
+        name for name in POINTS if f'"{name}"' not in source and f'"{name}:' not in source
+    ] == []
 
 
 # Jobs, callers, workers ---------------------------------------------------------------------
@@ -265,16 +267,22 @@ def test_idle_worker_killed(daemon: Daemon) -> None:
 
 def test_worker_killed_with_a_job(daemon: Daemon, gate: Gate) -> None:
     """
-    The job goes on without its worker, and its end is known: the daemon has become its parent.
+    The job goes on without its worker, its output too, and its end is known: the daemon has
+    become its parent. The caller notices nothing.
     """
-    job_id = daemon.submit("obey", gate.path)
+    caller = daemon.begin_puppet("obey", gate.path)
     inside = gate.arrival()
+    inside.do("print('before')")
+    assert lines(caller, 1) == ["before\n"]
     with ended(inside.ppid):
         os.kill(inside.ppid, signal.SIGKILL)
-    inside.do("pass")
-    assert daemon.job(job_id)["state"] == "running"
+    inside.do("print('after'); print('aside', file=sys.stderr)")
+    assert lines(caller, 1) == ["after\n"]
+    assert daemon.job()["state"] == "running"
     inside.tell("sys.exit(7)")
-    job = daemon.final(job_id)
+    assert caller.communicate(timeout=DEADLINE_S) == ("", "aside\n")
+    assert caller.returncode == 7
+    job = daemon.job()
     assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, lines
 SHOP = str(PROGRAMS / "shop.py")
 
 
-def ask(daemon: Daemon, code: str, **options: object) -> object:
+def ask(daemon: Daemon, code: str) -> Any:
     """The answer of a program that holds the commands of the shop."""
     process = daemon.begin(sys.executable, SHOP, stdin=subprocess.PIPE)
     out, err = process.communicate(code, timeout=DEADLINE_S)
@@ -238,7 +239,7 @@ def test_checks(daemon: Daemon) -> None:
     """
     The three questions about the daemon have their documented keys.
     """
-    there, status, health = ask(daemon, CHECKS)  # type: ignore[misc]
+    there, status, health = ask(daemon, CHECKS)
     assert there is True
     assert status["running"] is True
     assert status["pid"] == daemon.pid
@@ -254,7 +255,7 @@ def test_checks_without_a_daemon(stopped: Daemon) -> None:
     """
     Without a daemon the same questions have answers, and none raises.
     """
-    there, status, health = ask(stopped, CHECKS)  # type: ignore[misc]
+    there, status, health = ask(stopped, CHECKS)
     assert there is False
     assert set(status) == {"running", "version", "home", "inside_job", "error"}
     assert status["running"] is health["healthy"] is False

@@ -7,9 +7,9 @@ import click
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-import tinted  # noqa: E402
+import tinted
 
-import mcli  # noqa: E402
+import mcli
 
 
 @click.command()

@@ -7,9 +7,9 @@ import click
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-import threaded  # noqa: E402
+import threaded
 
-import mcli  # noqa: E402
+import mcli
 
 
 @click.command()
