@@ -45,7 +45,7 @@ WELCOME: Final = 43  # {"jobs"}: the daemon knows this worker (again)
 
 # worker → daemon
 READY: Final = 60  # {"protocol", "pid", "key", "reads", "jobs"}
-FORKED: Final = 61  # {"job", "attempt", "pid"}
+FORKED: Final = 61  # {"job", "attempt", "pid", "streams", "unmute"}; a descriptor per stream
 REACHED: Final = 62  # {"job"}
 GREW: Final = 63  # {"job", "size"}: bytes in the record log
 ENDED: Final = 64  # {"job", "attempt", "outcome"}

@@ -104,6 +104,16 @@ def out_of_the_way(fd: int) -> int:
         os.close(fd)
 
 
+def revoke(folder: str, attempt: int) -> bool:
+    """Take the ticket away from whoever might still come for it; False if somebody has it."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    fd = take(folder, attempt, None)
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
 def _sync_directory(folder: str) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError
@@ -30,7 +32,7 @@ from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
 from mcli.states import FINAL, Reason, State
 from mcli.store.store import Store
-from mcli.ticket import take
+from mcli.ticket import holder, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -55,6 +57,13 @@ class Live:
         self.invocation = invocation
         self.fds = fds
         self.worker: Worker | None = None
+        self.streams: Streams | None = None
+        self.orphan: Orphan | None = None
+        """What looks after it when its worker is dead."""
+
+        self.status: int | None = None
+        """How its process ended, if it was ours to wait for."""
+
         self.reached = False
         self.size = 0
         """Bytes in its record log, as far as is known."""
@@ -84,6 +93,12 @@ class Live:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    def share(self, streams: Streams) -> None:
+        """Keep what its worker shares."""
+        if self.streams is not None:
+            self.streams.close()
+        self.streams = streams
+
     def close_fds(self) -> None:
         fds, self.fds = self.fds, []
         for fd in fds:
@@ -107,7 +122,6 @@ class Dispatcher:
         self._queued = True
         """Something may be queued that no claim under way will find."""
 
-        self._pidfds: dict[str, int] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.pool = Pool(
             home,
@@ -238,12 +252,10 @@ class Dispatcher:
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
         assert live.info is not None
-        folder = self.home.job(live.id)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        if take(folder, live.info.attempt, None) is None:
-            self.watch(live)
-        else:
+        if revoke(self.home.job(live.id), live.info.attempt):
             self.spawn(self._finish(live, outcome))
+        else:
+            self.watch(live)
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.RETIRING:
@@ -256,6 +268,8 @@ class Dispatcher:
             return
         elif kind == frames.FORKED:
             failpoint.reach("forked")
+            fds = worker.link.take_fds(len(payload["streams"]))
+            live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
             self._note_process(live, payload["pid"], worker.pid)
         elif kind == frames.REACHED:
             live.reached = True
@@ -308,6 +322,9 @@ class Dispatcher:
             if live is None or live.info is None or live.info.attempt != facts["attempt"]:
                 continue
             live.worker = worker
+            if live.orphan is not None:
+                live.orphan.close()
+                live.orphan = None
             live.reached = facts["reached"]
             live.size = facts["size"]
             self._note_process(live, facts["pid"], worker.pid)
@@ -315,41 +332,84 @@ class Dispatcher:
                 self._tell_stop(live)
             live.notify()
 
+    # Jobs whose worker is gone ----------------------------------------------------------
+
     def _worker_lost(self, worker: Worker) -> None:
         """A connection has ended: with its worker, or before it comes back."""
         for live in [live for live in self._live.values() if live.worker is worker]:
             live.worker = None
-            self.watch(live)
+            when_gone(worker.pid, partial(self._bereaved, live))
 
-    # Jobs whose worker is gone ----------------------------------------------------------
+    def _bereaved(self, live: Live) -> None:
+        """The worker of *live* is dead."""
+        if live.worker is not None or not live.running or live.info is None:
+            return
+        if live.info.pid is None:
+            self._find_process(live)
+            return
+        streams = live.streams or Streams([], [], b"")
+        folder = self.home.job(live.id)
+        live.orphan = Orphan(live.info, folder, streams, live.reached, partial(_grew, live))
+        if live.info.state is State.STOPPING:
+            self._tell_stop(live)
+        self.watch(live)
+
+    def _find_process(self, live: Live) -> None:
+        """Its worker did not come to say which process it has forked, or whether."""
+        assert live.info is not None
+        folder, attempt = self.home.job(live.id), live.info.attempt
+        if revoke(folder, attempt):
+            self.spawn(self._requeue(live))
+            return
+        owner = holder(folder, attempt)
+        if owner is None:
+            self.spawn(self._abandon(live))
+        else:
+            live.info = replace(live.info, pid=owner.pid)
+            self._bereaved(live)
+
+    async def _requeue(self, live: Live) -> None:
+        """The attempt never began, and never will: it is not counted."""
+        assert live.info is not None
+        if live.info.state is State.STOPPING:
+            await self._finish(live, Outcome(reached=False, reason="user"))
+            return
+        back = self._store.write(
+            queue.revoke, now=time.time(), job_id=live.id, attempt=live.info.attempt
+        )
+        live.info = await asyncio.wrap_future(back)
+        log.info("job.requeued job_id=%s", live.id)
+        self._queued = True
+        live.notify()
+        self.pump()
 
     def watch(self, live: Live) -> None:
         """Wait for the end of a running job's process without its worker's help."""
         assert live.info is not None
         if live.info.pid is None:
             self.spawn(self._abandon(live))
-            return
-        try:
-            fd = os.pidfd_open(live.info.pid)
-        except ProcessLookupError:
-            self.spawn(self._abandon(live))
-            return
-        loop = asyncio.get_running_loop()
+        else:
+            when_gone(live.info.pid, lambda: self.spawn(self._abandon(live)))
 
-        def gone() -> None:
-            loop.remove_reader(fd)
-            os.close(fd)
-            self.spawn(self._abandon(live))
-
-        loop.add_reader(fd, gone)
+    def reaped(self, pid: int, status: int) -> None:
+        """A child has ended: a worker, or a job that its worker has left behind."""
+        self.pool.exited(pid)
+        for live in self._live.values():
+            if live.info is not None and live.info.pid == pid and live.worker is None:
+                live.status = status
+                live.notify()
 
     async def _abandon(self, live: Live) -> None:
         """Its process is gone: finish from what it left, once its worker had time to report."""
-        await live.changed(ORPHAN_S)
+        if live.status is None:
+            await live.changed(ORPHAN_S)
         if live.worker is not None or not live.running:
             return
         assert live.info is not None
-        outcome = read_outcome(self.home.job(live.id), live.info.attempt)
+        if live.orphan is not None:
+            outcome = live.orphan.end(live.status)
+        else:
+            outcome = read_outcome(self.home.job(live.id), live.info.attempt)
         await self._finish(live, outcome)
 
     # The end --------------------------------------------------------------------------
@@ -360,6 +420,8 @@ class Dispatcher:
         live.info = await self._finish_row(live.info, outcome)
         if live.final:
             self._live.pop(live.id, None)
+            if live.streams is not None:
+                live.streams.close()
         live.notify()
         self.pump()
 
@@ -404,7 +466,9 @@ class Dispatcher:
         return info
 
     def _tell_stop(self, live: Live) -> None:
-        if live.worker is not None:
+        if live.orphan is not None:
+            live.orphan.stop(self.settings.grace_s)
+        elif live.worker is not None:
             payload = {"job": live.id, "grace_s": self.settings.grace_s}
             live.worker.link.send(frames.STOP, payload)
 
@@ -427,8 +491,12 @@ class Dispatcher:
 
     def tell(self, live: Live, kind: int, payload: dict[str, Any]) -> None:
         """Pass something on to the worker of *live*, if it has one now."""
+        if kind == frames.CLOSED and live.streams is not None:
+            live.streams.close(payload["stream"])
         if live.worker is not None:
             live.worker.link.send(kind, {**payload, "job": live.id})
+        elif live.orphan is not None and kind == frames.SIGNAL:
+            live.orphan.signal(payload["signal"])
 
     async def rerun(self, job_id: str) -> JobInfo:
         """Submit the same invocation as a new job, without terminal or input.
@@ -543,6 +611,28 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task.failed", exc_info=task.exception())
+
+
+def when_gone(pid: int, then: Callable[[], None]) -> None:
+    """Call *then* once the process has ended; now, if it has."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        then()
+        return
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+        then()
+
+    loop.add_reader(fd, gone)
+
+
+def _grew(live: Live, size: int) -> None:
+    live.size = size
+    live.notify()
 
 
 def _accept(conn: "Connection", /, **columns: Any) -> JobInfo:

@@ -17,7 +17,7 @@ from mcli.job import JobInfo
 from mcli.outcome import read_outcome
 from mcli.states import Reason, State
 from mcli.store.store import Store
-from mcli.ticket import Identity, boot_id, holder, take
+from mcli.ticket import Identity, boot_id, holder, revoke, started_ticks
 
 log = logging.getLogger("mcli.recovery")
 
@@ -32,10 +32,21 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
         page = store.read(
             queue.live, states=(State.RUNNING, State.STOPPING), limit=PAGE, after=after
         )
-        adopted += [job for job in page if job.route == "daemon" and _settle(job, store, home)]
+        adopted += [job for job in page if _lives(job, store, home)]
         if len(page) < PAGE:
             return adopted
         after = page[-1].id
+
+
+def _lives(job: JobInfo, store: Store, home: Home) -> bool:
+    if job.route == "daemon":
+        return _settle(job, store, home)
+    if job.pid is None or started_ticks(job.pid) is None:  # the caller that took it has gone
+        store.write(
+            queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
+            state=State.LOST, reason=Reason.CLIENT_GONE,
+        ).result()  # fmt: skip
+    return False
 
 
 def _settle(job: JobInfo, store: Store, home: Home) -> bool:
@@ -65,10 +76,7 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
 
 
 def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
-    import os
-
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    if take(folder, job.attempt, None) is None:
+    if not revoke(folder, job.attempt):
         return False
     back = store.write(queue.revoke, now=time.time(), job_id=job.id, attempt=job.attempt).result()
     if back.state is State.STOPPING:  # asked to end, and never began

@@ -183,10 +183,10 @@ def _reap(dispatcher: Dispatcher) -> None:
     """All children that have ended: workers, and jobs whose worker has gone before them."""
     with contextlib.suppress(ChildProcessError):
         while True:
-            pid, _status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            dispatcher.pool.exited(pid)
+            dispatcher.reaped(pid, status)
 
 
 def _become_subreaper() -> None:

@@ -282,7 +282,7 @@ def nothing_left() -> bool:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except Exception:  # noqa: BLE001 - the interpreter has its own way to complain
+    except Exception:  # noqa: BLE001 - a repr of the user's own may raise anything
         return False
     return True
 

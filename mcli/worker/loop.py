@@ -122,6 +122,8 @@ class Worker:
             env=interpreter_environment(dict(os.environ)),
             jobs=[attempt.facts() for attempt in self._attempts.values()],
         )
+        for attempt in self._attempts.values():
+            self._tell_forked(attempt)
         self._send()
 
     def _disconnect(self) -> None:
@@ -134,6 +136,18 @@ class Worker:
     def _tell(self, kind: int, **payload: Any) -> None:
         if self._socket is not None:
             self._outbox += frames.encode(kind, payload)
+
+    def _tell_forked(self, attempt: Attempt) -> None:
+        """Tell of a process, and share what it prints: if this worker dies, the daemon reads on."""
+        self._send()
+        facts = {**attempt.facts(), "unmute": attempt.unmute.decode()}
+        readers = {} if self._outbox else attempt.plugs.readers
+        frame = frames.encode(frames.FORKED, facts | {"streams": list(readers.values())})
+        if readers and self._socket is not None:
+            with contextlib.suppress(OSError):  # it will be noticed at the next receipt
+                frame = frame[socket.send_fds(self._socket, [frame], list(readers)) :]
+        if self._socket is not None:
+            self._outbox += frame
 
     def _send(self) -> None:
         if self._socket is None:
@@ -257,7 +271,7 @@ class Worker:
         self._selector.register(
             attempt.control, selectors.EVENT_READ, lambda _f, a=attempt: self._listen(a)
         )
-        self._tell(frames.FORKED, job=order.job, attempt=order.attempt, pid=attempt.pid)
+        self._tell_forked(attempt)
         return None
 
     def _fork(self) -> become.Job | None:

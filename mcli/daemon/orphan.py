@@ -1,0 +1,137 @@
+"""
+A running job whose worker has gone: the daemon does for it what its worker did.
+
+The worker has shared the reading ends of the job's streams in time, so that the job's output
+goes on, and the daemon, as the subreaper, is told how its process ends.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from mcli import family
+from mcli.job import JobInfo
+from mcli.outcome import Outcome, read_outcome
+from mcli.output import Log
+
+READ_BYTES = 1 << 18
+
+
+class Streams:
+    """The reading ends of a job's streams, kept in case its worker goes."""
+
+    def __init__(self, fds: list[int], streams: list[int], unmute: bytes) -> None:
+        self.fds = dict(zip(fds, streams, strict=True))
+        self.unmute = unmute
+
+    def close(self, stream: int | None = None) -> None:
+        """Let go of one stream, or of all."""
+        for fd, each in list(self.fds.items()):
+            if stream in (None, each):
+                del self.fds[fd]
+                asyncio.get_running_loop().remove_reader(fd)
+                os.close(fd)
+
+
+class Orphan:
+    """Looks after one such job. *grew* is called with the size of its record log."""
+
+    def __init__(
+        self,
+        info: JobInfo,
+        folder: str,
+        streams: Streams,
+        reached: bool,
+        grew: Callable[[int], None],
+    ) -> None:
+        assert info.pid is not None
+        self._info = info
+        self._pid = info.pid
+        self._folder = folder
+        self._streams = streams
+        self._kinds = dict(streams.fds)
+        self._held = {} if reached or not streams.unmute else dict.fromkeys(streams.fds, b"")
+        self._grew = grew
+        self._log = Log(os.path.join(folder, "output.log"))
+        self._reason: str | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        loop = asyncio.get_running_loop()
+        for fd in streams.fds:
+            loop.add_reader(fd, self._read, fd)
+        if info.timeout_s is not None and info.started_at is not None:
+            left = max(0.0, info.started_at + info.timeout_s - time.time())
+            self._timers.append(loop.call_later(left, self.stop, 0.0, "timeout"))
+
+    def _read(self, fd: int) -> bool:
+        """Move what a stream has into the log, once; False when it has nothing now."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # the terminal's other side is closed
+            data = b""
+        if not data:
+            self._streams.close(self._streams.fds[fd])
+            return False
+        data = self._heard(fd, data)
+        if data:
+            self._log.append(self._streams.fds[fd], data)
+            self._grew(self._log.size)
+        return True
+
+    def _heard(self, fd: int, data: bytes) -> bytes:
+        """What of *data* comes after the mark that the body is reached."""
+        if fd not in self._held:
+            return data
+        before, mark, after = (self._held[fd] + data).partition(self._streams.unmute)
+        if mark:
+            del self._held[fd]
+            return after
+        self._held[fd] = before[-READ_BYTES:]
+        return b""
+
+    def signal(self, number: int) -> None:
+        """To its process group."""
+        family.signal_group(self._pid, number)
+
+    def stop(self, grace_s: float, reason: str = "user") -> None:
+        """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
+        if self._reason is None:
+            self._reason = reason
+            self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)
+            kill = asyncio.get_running_loop().call_later(
+                grace_s, family.kill, self._pid, self._info.id
+            )
+            self._timers.append(kill)
+
+    def end(self, status: int | None) -> Outcome | None:
+        """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to."""
+        for fd in list(self._streams.fds):
+            while fd in self._streams.fds and self._read(fd):
+                pass
+        for fd, data in self._held.items():  # unheard: its worker may have had the mark
+            if data:
+                self._log.append(self._kinds[fd], data)
+        self.close()
+        outcome = read_outcome(self._folder, self._info.attempt)
+        if outcome is None and status is None:
+            return None
+        outcome = outcome or Outcome(reached=not self._held)
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
+        outcome.reason = self._reason or outcome.reason
+        return outcome
+
+    def close(self) -> None:
+        """Do no more for it: it has ended, or its worker is back."""
+        for timer in self._timers:
+            timer.cancel()
+        for fd in self._streams.fds:
+            asyncio.get_running_loop().remove_reader(fd)
+        with contextlib.suppress(OSError):
+            self._log.close()

@@ -1,0 +1,475 @@
+"""What a crash leaves true: of the daemon, a worker, a job or a caller, at each moment."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mcli.failpoint import POINTS
+
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines
+
+ATTACH = [sys.executable, "-m", "mcli", "attach"]
+
+# The daemon is killed -----------------------------------------------------------------------
+
+
+def test_daemon_killed_with_jobs(daemon: Daemon, gate: Gate) -> None:
+    """
+    Jobs outlive kill -9 of the daemon; the next adopts them: the same processes, output
+    without a gap, true ends, nothing begun twice. Attached callers go on with the new daemon.
+    """
+    callers = [daemon.begin_puppet("obey", gate.path) for _ in range(3)]
+    jobs = [gate.arrival() for _ in callers]
+    for number, inside in enumerate(jobs):
+        inside.do(f"print('{number} before', flush=True)")
+    daemon.kill9()
+    for number, inside in enumerate(jobs):
+        inside.do(f"print('{number} between', flush=True)")
+    daemon.start()
+    adopted = {job["id"]: job["pid"] for job in daemon.jobs()}
+    assert adopted == {inside.job_id: inside.pid for inside in jobs}
+    for number, inside in enumerate(jobs):
+        inside.do(f"print('{number} after', flush=True)")
+        inside.tell(f"sys.exit({number})")
+    said = {}
+    for caller in callers:
+        out, err = caller.communicate(timeout=DEADLINE_S)
+        assert err == ""
+        said[caller.returncode] = out
+    assert said == {n: f"{n} before\n{n} between\n{n} after\n" for n in range(3)}
+    assert Counter(job["attempt"] for job in daemon.jobs()) == {1: 3}
+    assert len(daemon.starts()) == 3
+
+
+def test_daemon_killed_and_not_started_again(daemon: Daemon, gate: Gate) -> None:
+    """
+    A caller waits for the next daemon as long as it is told to, then exits 75 with the id;
+    the job runs on.
+    """
+    caller = daemon.begin_puppet("obey", gate.path, env={"MCLI_RECONNECT": "0.2"})
+    inside = gate.arrival()
+    daemon.kill9()
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 75
+    assert err.count("\n") == 1
+    assert inside.job_id in err
+    inside.do("print('still here')")
+    inside.leave()
+    assert daemon.start().final(inside.job_id)["state"] == "succeeded"
+    assert daemon.output(inside.job_id) == "still here\n"
+
+
+def test_job_ends_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
+    """
+    The next daemon finishes a job from what it left, with its true code.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    with ended(inside.pid):
+        inside.tell("sys.exit(7)")
+    job = daemon.start().final(job_id)
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+
+
+def test_job_killed_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
+    """
+    Its worker has seen the signal, and the next daemon tells of it.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    with ended(inside.pid):
+        os.kill(inside.pid, signal.SIGKILL)
+    job = daemon.start().final(job_id)
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", 9)
+
+
+def test_workers_of_a_dead_daemon_end(daemon: Daemon) -> None:
+    """
+    A worker with neither daemon nor job ends by itself.
+    """
+    daemon.puppet("tell")
+    daemon.kill9()
+    assert daemon.alone()
+
+
+# Each point of a job's life -----------------------------------------------------------------
+
+HERE, ONCE = "here", "once"
+
+
+@pytest.mark.parametrize(
+    ("point", "outcome"),
+    [
+        ("recv", HERE),
+        ("pre-commit", HERE),
+        ("post-commit", ONCE),
+        ("claimed", ONCE),
+        ("forked", ONCE),
+        ("finished", ONCE),
+    ],
+)
+def test_daemon_killed_at(stopped: Daemon, point: str, outcome: str) -> None:
+    """
+    Killed before it has accepted, the caller runs the body itself; after that the next daemon
+    sees to it that it runs, or has run. Once, in each case, and the caller is told the truth.
+    """
+    stopped.start(MCLI_FAILPOINT=f"{point}:kill")
+    pid = stopped.pid
+    caller = stopped.begin_puppet("tell")
+    assert gone(pid)
+    stopped.start()
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, err) == (0, "aside\n")
+    assert len(stopped.starts()) == 1
+    (job,) = stopped.jobs()
+    assert job["state"] == "succeeded"
+    if outcome == HERE:
+        assert out == "job None None\n"
+        assert job["route"] == "local"
+    else:
+        assert out == f"job {job['id']} {stopped.starts()[0][1]}\n"
+        assert job["route"] == "daemon"
+
+
+def test_worker_killed_after_the_fork(daemon: Daemon) -> None:
+    """
+    A worker that dies just after it has forked: the job's end is told truly, and its body
+    began at most once.
+    """
+    caller = daemon.begin_puppet("tell", env={"MCLI_FAILPOINT": "forked:kill"})
+    caller.communicate(timeout=DEADLINE_S)
+    (job,) = daemon.jobs()
+    starts = daemon.starts()
+    assert len(starts) <= 1
+    assert (job["state"] == "succeeded") == (caller.returncode == 0 and len(starts) == 1)
+
+
+@pytest.mark.parametrize(("point", "starts"), [("ticketed", 0), ("outcome-written", 1)])
+def test_job_killed_at(daemon: Daemon, point: str, starts: int) -> None:
+    """
+    A job that a signal kills failed by it, and is not run again; its caller dies the same way.
+    """
+    daemon.puppet("tell", env={"MCLI_FAILPOINT": f"{point}:kill"}, code=-signal.SIGKILL)
+    (job,) = daemon.jobs()
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", signal.SIGKILL)
+    assert job["attempt"] == 1
+    assert len(daemon.starts()) == starts
+
+
+def test_every_point_is_tested() -> None:
+    """
+    No point without a test in this file.
+    """
+    source = Path(__file__).read_text()
+    assert [
+        name for name in POINTS if f'"{name}"' not in source and f'"{name}:' not in source
+    ] == []
+
+
+# Jobs, callers, workers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_job_killed(daemon: Daemon, gate: Gate, number: int) -> None:
+    """
+    Death by a signal is failed, signal, once; the caller dies by the same signal.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('so far')")
+    os.kill(inside.pid, number)
+    out, _ = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, out) == (-number, "so far\n")
+    (job,) = daemon.jobs()
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", number)
+    assert len(daemon.starts()) == 1
+
+
+def test_job_that_leaves_without_a_word(daemon: Daemon, gate: Gate) -> None:
+    """
+    os._exit(0) is no success: nothing says that the command came to its end.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    gate.arrival().tell("os._exit(0)")
+    job = daemon.final(job_id)
+    assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "no_outcome", 0)
+
+
+def test_output_of_a_grandchild_does_not_hold_the_end(daemon: Daemon, gate: Gate) -> None:
+    """
+    A job has ended when its process has, though a child of it keeps its output open.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True)")
+    inside.leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    os.kill(int(daemon.output(job_id)), signal.SIGKILL)
+
+
+def test_caller_killed(daemon: Daemon, gate: Gate) -> None:
+    """
+    kill -9 of the caller leaves the job running; attach shows all of it.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('one', flush=True)")
+    caller.kill()
+    caller.wait()
+    inside.do("print('two', flush=True)")
+    attached = daemon.begin(*ATTACH, inside.job_id)
+    assert lines(attached, 2) == ["one\n", "two\n"]
+    inside.leave()
+    assert attached.wait(DEADLINE_S) == 0
+
+
+def test_terminal_closed(daemon: Daemon, gate: Gate) -> None:
+    """
+    A terminal that is closed takes the caller with it, and not the job.
+    """
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", sys.executable, PUPPET, "obey", gate.path],
+        stdin=slave, stdout=slave, stderr=slave, env=daemon.env, cwd=daemon.cwd,
+    )  # fmt: skip
+    os.close(slave)
+    inside = gate.arrival()
+    os.close(master)
+    process.wait(DEADLINE_S)
+    inside.do("print('alone', flush=True)")
+    inside.leave()
+    assert daemon.final(inside.job_id)["state"] == "succeeded"
+    assert "alone" in daemon.output(inside.job_id)
+
+
+def test_idle_worker_killed(daemon: Daemon) -> None:
+    """
+    The next job starts another worker, and runs once.
+    """
+    first = daemon.final(daemon.submit("tell"))
+    with ended(first["worker_pid"]):
+        os.kill(first["worker_pid"], signal.SIGKILL)
+    done = daemon.puppet("tell")
+    second = daemon.job()
+    assert done.stdout == f"job {second['id']} {second['attempt']}\n"
+    assert second["worker_pid"] != first["worker_pid"]
+    assert len(daemon.starts()) == 2
+
+
+def test_worker_killed_with_a_job(daemon: Daemon, gate: Gate) -> None:
+    """
+    The job goes on without its worker, its output too, and its end is known: the daemon has
+    become its parent. The caller notices nothing.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('before')")
+    assert lines(caller, 1) == ["before\n"]
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    inside.do("print('after'); print('aside', file=sys.stderr)")
+    assert lines(caller, 1) == ["after\n"]
+    assert daemon.job()["state"] == "running"
+    inside.tell("sys.exit(7)")
+    assert caller.communicate(timeout=DEADLINE_S) == ("", "aside\n")
+    assert caller.returncode == 7
+    job = daemon.job()
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+
+
+def test_worker_and_job_killed(daemon: Daemon, gate: Gate) -> None:
+    """
+    With its worker gone, a job's death by a signal is seen by the daemon.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    os.kill(inside.pid, signal.SIGKILL)
+    job = daemon.final(job_id)
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", signal.SIGKILL)
+
+
+def test_cancel_without_a_worker(stopped: Daemon, gate: Gate) -> None:
+    """
+    A job whose worker was killed can still be cancelled.
+    """
+    daemon = stopped.start(MCLI_GRACE="0.1")
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    daemon.mcli("cancel", job_id)
+    assert daemon.final(job_id)["state"] == "cancelled"
+    assert gone(inside.pid)
+
+
+# Many at once, and answers that are lost ----------------------------------------------------
+
+
+def test_twenty_callers_at_once(daemon: Daemon) -> None:
+    """
+    Each of twenty simultaneous calls is one job, begun once.
+    """
+    callers = [daemon.begin_puppet("tell", str(number)) for number in range(20)]
+    for caller in callers:
+        caller.communicate(timeout=60)
+        assert caller.returncode == 0
+    jobs = daemon.jobs()
+    assert [job["state"] for job in jobs] == ["succeeded"] * 20
+    assert {job["argv"][1] for job in jobs} == {str(number) for number in range(20)}
+    assert sorted(start[0] for start in daemon.starts()) == sorted(job["id"] for job in jobs)
+
+
+class Swallower:
+    """Stands before the daemon's socket: passes everything on and swallows the first answers."""
+
+    def __init__(self, path: str, count: int) -> None:
+        self._behind = f"{path}.behind"
+        os.rename(path, self._behind)
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(path)
+        self._listening.listen()
+        self._left = count
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listening.accept()
+            except OSError:
+                return
+            self._left -= 1
+            threading.Thread(
+                target=self._pass_on, args=(caller, self._left >= 0), daemon=True
+            ).start()
+
+    def _pass_on(self, caller: socket.socket, swallow: bool) -> None:
+        behind = socket.socket(socket.AF_UNIX)
+        behind.connect(self._behind)
+        if swallow:
+            with caller, behind:
+                behind.sendall(caller.recv(1 << 20))
+                behind.recv(1 << 20)
+            return
+        back = threading.Thread(target=_copy, args=(behind, caller), daemon=True)
+        back.start()
+        _copy(caller, behind)
+        back.join()
+        caller.close()
+        behind.close()
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    while data := source.recv(1 << 16):
+        target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_answer_that_is_lost(daemon: Daemon, count: int) -> None:
+    """
+    A caller whose answer was lost asks again with the same id, then looks into the store: the
+    job is accepted, and begun, once.
+    """
+    proxy = Swallower(daemon.home.attach_socket, count)
+    done = daemon.puppet("tell")
+    (job,) = daemon.jobs()
+    assert done.stdout == f"job {job['id']} 1\n"
+    assert len(daemon.starts()) == 1
+    proxy.close()
+
+
+def test_submission_that_never_came(daemon: Daemon) -> None:
+    """
+    A daemon that takes the bytes and does nothing: the caller takes the id in the store and
+    runs the body here, once; the late submission is refused.
+    """
+    path = daemon.home.attach_socket
+    os.rename(path, f"{path}.behind")
+    held: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        caller = daemon.begin_puppet("tell")
+        for _ in range(2):
+            wire, _ = listening.accept()
+            held.append(wire.recv(1 << 20))
+            wire.close()
+        out, _ = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, out) == (0, "job None None\n")
+    (job,) = daemon.jobs()
+    assert (job["route"], job["state"], job["exit_code"]) == ("local", "succeeded", 0)
+    with socket.socket(socket.AF_UNIX) as late:
+        late.connect(f"{path}.behind")
+        late.sendall(held[0])
+        assert b'"conflict"' in late.recv(1 << 16)
+    assert len(daemon.starts()) == 1
+
+
+def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
+    """
+    When nobody can tell whether it was accepted, it is not run here: exit 75, and the id.
+    """
+    path = daemon.home.attach_socket
+    os.rename(path, f"{path}.behind")
+    os.rename(daemon.home.database, f"{daemon.home.database}.away")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        caller = daemon.begin_puppet("tell")
+        for _ in range(2):
+            listening.accept()[0].close()
+        _, err = caller.communicate(timeout=DEADLINE_S)
+    os.rename(f"{daemon.home.database}.away", daemon.home.database)
+    assert caller.returncode == 75
+    assert err.count("\n") == 1
+    assert daemon.starts() == []
+
+
+# Nothing is left ----------------------------------------------------------------------------
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_nothing_is_left_after_fifty_jobs(daemon: Daemon) -> None:
+    """
+    Daemon and worker hold as many descriptors after fifty jobs as after one, and the jobs'
+    directories hold nothing but their three files.
+    """
+    first = daemon.final(daemon.submit("tell"))
+    pids = (daemon.pid, first["worker_pid"])
+    before = [descriptors(pid) for pid in pids]
+    code = "answer = [mcli.submit(below).wait(30)['worker_pid'] for _ in range(50)]"
+    shop = daemon.begin(
+        sys.executable, str(Path(PUPPET).with_name("shop.py")), stdin=subprocess.PIPE
+    )
+    out, err = shop.communicate(code, timeout=60)
+    assert shop.returncode == 0, err
+    workers = set(out.strip("[]\n").split(", "))
+    assert len(workers) == 1
+    for _ in range(10):
+        daemon.puppet("tell")
+    after = [descriptors(pid) for pid in pids]
+    assert all(abs(now - then) <= 2 for now, then in zip(after, before, strict=True))
+    names = Counter(path.name for path in Path(daemon.home.jobs).glob("*/*"))
+    assert set(names) == {"output.log", "1.start", "1.outcome"}
+    assert set(names.values()) == {61}
