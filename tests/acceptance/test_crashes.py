@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -377,10 +378,8 @@ class Swallower:
 def _copy(source: socket.socket, target: socket.socket) -> None:
     while data := source.recv(1 << 16):
         target.sendall(data)
-    try:
+    with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -437,7 +437,8 @@ def test_app_that_hangs_at_import(stopped: Daemon, gate: Gate) -> None:
     """
     daemon = stopped.start(MCLI_GRACE="0.1")
     (daemon.cwd / "part.py").write_text(
-        f"import os\nif os.environ.get('BREAK'):\n    from puppet import serve; serve({gate.path!r})\n"
+        "import os\nif os.environ.get('BREAK'):\n"
+        f"    from puppet import serve; serve({gate.path!r})\n"
     )
     program = write(daemon.cwd / "broken.py", "print('fine')")
     program.write_text("import part\n" + program.read_text())
