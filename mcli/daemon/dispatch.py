@@ -203,24 +203,33 @@ class Dispatcher:
             self._queued = True
         for info in jobs:
             live = self._live.get(info.id) or self._load(info)
-            if live is not None:
-                live.info = info
-                live.notify()
+            if live is None:
+                self._give_up(info, "what it was to run")
+                continue
+            live.info = info
+            live.notify()
+            if live.invocation.stdio[0] == "fd" and not live.fds:
+                self._give_up(info, "its standard input")
+            else:
                 self.pool.place(live)
 
     def _load(self, info: JobInfo) -> Live | None:
-        """A queued job of an earlier daemon. What was passed to that one is gone with it."""
+        """A job of an earlier daemon. What was passed to that one is gone with it."""
         body = self._store.read(queue.invocation, info.id)
-        invocation = Invocation.parse(json.loads(body)) if body else None
-        if invocation is None or invocation.stdio[0] == "fd":
-            what = "its standard input" if invocation else "what it was to run"
-            error = f"{what} was lost when the daemon was restarted, before the job began"
-            self.spawn(
-                self._finish_row(info, Outcome(reached=False, reason="input_lost", error=error))
-            )
+        if body is None:
             return None
-        live = self._live[info.id] = Live(info.id, invocation, [])
+        live = self._live[info.id] = Live(info.id, Invocation.parse(json.loads(body)), [])
+        live.info = info
         return live
+
+    def _give_up(self, info: JobInfo, what: str) -> None:
+        error = f"{what} was lost when the daemon was restarted, before the job began"
+        outcome = Outcome(reached=False, reason="input_lost", error=error)
+        live = self._live.get(info.id)
+        self.spawn(self._finish(live, outcome) if live else self._lose(info, outcome))
+
+    async def _lose(self, info: JobInfo, outcome: Outcome) -> None:
+        await self._finish_row(info, outcome)
 
     # Workers --------------------------------------------------------------------------
 
@@ -524,14 +533,18 @@ class Dispatcher:
     # Looking --------------------------------------------------------------------------
 
     def live(self, job_id: str) -> Live | None:
-        return self._live.get(job_id)
+        """The job while it has not ended; None also for one that its own caller runs."""
+        live = self._live.get(job_id)
+        if live is None:
+            info = self.get(job_id)
+            if not info.is_final and info.route == "daemon":
+                return self._load(info)
+        return live
 
     def adopt(self, info: JobInfo) -> Live:
         """Take over a running job of an earlier daemon."""
-        body = self._store.read(queue.invocation, info.id)
-        invocation = Invocation.parse(json.loads(body or b"{}"))
-        live = self._live[info.id] = Live(info.id, invocation, [])
-        live.info = info
+        live = self._load(info)
+        assert live is not None
         live.reached = True
         return live
 
@@ -553,7 +566,7 @@ class Dispatcher:
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
         """The job when it has ended, or as it is after *timeout_s* seconds."""
         deadline = time.monotonic() + timeout_s
-        while (live := self._live.get(job_id)) is not None and not live.final:
+        while (live := self.live(job_id)) is not None and not live.final:
             left = deadline - time.monotonic()
             if left <= 0 or not await live.changed(left):
                 break
@@ -563,7 +576,7 @@ class Dispatcher:
         """Wait until the record log is longer than *offset*; False: it will not be."""
         path = os.path.join(self.home.job(job_id), "output.log")
         while not _longer(path, offset):
-            live = self._live.get(job_id)
+            live = self.live(job_id)
             if live is None or live.final:
                 return _longer(path, offset)
             await live.changed()

@@ -64,6 +64,8 @@ def ending(job: JobInfo) -> dict[str, Any]:
         code, message = OWN_CODE, job.error
     elif job.state is State.CANCELLED and code is None and die_by is None:
         code, message = CANCELLED_CODE, f"job {job.id} was cancelled before it began"
+    elif not job.is_final:
+        message = f"job {job.id} runs in the process that made it (pid {job.pid}), not here"
     if code is None:
         code = 128 + die_by if die_by else OWN_CODE
     return {

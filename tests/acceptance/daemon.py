@@ -41,12 +41,16 @@ class Daemon:
         self.home = Home(str(folder / "home"))
         self.cwd = folder
         self.ledger = folder / "ledger"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MCLI_")}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MCLI_", "PYTHON"))
+        }
         self.env = kept | {
             "HOME": str(folder),
             "LEDGER": str(self.ledger),
             "MCLI_HOME": self.home.root,
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(folder.parent / "pycache"),
             "PYTHONPATH": str(PROJECT),
         }
         self.env |= env

@@ -1,6 +1,5 @@
 """What a crash leaves true: of the daemon, a worker, a job or a caller, at each moment."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -378,7 +378,7 @@ class Swallower:
 def _copy(source: socket.socket, target: socket.socket) -> None:
     while data := source.recv(1 << 16):
         target.sendall(data)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         target.shutdown(socket.SHUT_WR)
 
 
