@@ -31,13 +31,21 @@ class Record(NamedTuple):
 
 
 class Log:
-    """The writing end of a record log."""
+    """The writing end of a record log.
+
+    Opening one that is there already cuts off a record that a crash has left incomplete.
+
+    Args:
+        path: The file.
+        whole: Bytes at its beginning that are known to be whole records.
+    """
 
     __slots__ = ("_fd", "size")
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self.size = os.fstat(self._fd).st_size
+    def __init__(self, path: str, *, whole: int = 0) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.size = _whole_size(self._fd, whole)
+        os.ftruncate(self._fd, self.size)
 
     def append(self, stream: int, data: bytes) -> None:
         """Add one record."""
@@ -50,6 +58,17 @@ class Log:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _whole_size(fd: int, offset: int) -> int:
+    """Where the last whole record ends, looking from *offset* on."""
+    size = os.fstat(fd).st_size
+    while offset + HEAD.size <= size:
+        _, length, _ = HEAD.unpack(os.pread(fd, HEAD.size, offset))
+        if offset + HEAD.size + length > size:
+            break
+        offset += HEAD.size + length
+    return min(offset, size)
 
 
 def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list[Record]:

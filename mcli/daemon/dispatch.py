@@ -358,7 +358,9 @@ class Dispatcher:
             return
         streams = live.streams or Streams([], [], b"")
         folder = self.home.job(live.id)
-        live.orphan = Orphan(live.info, folder, streams, live.reached, partial(_grew, live))
+        live.orphan = Orphan(
+            live.info, folder, streams, live.reached, live.size, partial(_grew, live)
+        )
         if live.info.state is State.STOPPING:
             self._tell_stop(live)
         self.watch(live)

@@ -45,6 +45,7 @@ class Orphan:
         folder: str,
         streams: Streams,
         reached: bool,
+        size: int,
         grew: Callable[[int], None],
     ) -> None:
         assert info.pid is not None
@@ -55,7 +56,7 @@ class Orphan:
         self._kinds = dict(streams.fds)
         self._held = {} if reached or not streams.unmute else dict.fromkeys(streams.fds, b"")
         self._grew = grew
-        self._log = Log(os.path.join(folder, "output.log"))
+        self._log = Log(os.path.join(folder, "output.log"), whole=size)
         self._reason: str | None = None
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()

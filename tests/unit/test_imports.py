@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        errors failpoint frames home ids invocation job outcome output problem settings
+        errors failpoint family frames home ids invocation job outcome output problem settings
         standard_input states stream ticket version
     """,
     "caller": """

@@ -98,6 +98,18 @@ def test_a_log_is_opened_again_at_its_end(path: str, log: Log) -> None:
     assert contents(read_records(path)) == [*PIECES, (Stream.STDERR, b"more")]
 
 
+@pytest.mark.parametrize("whole", [0, HEAD.size + 5])
+def test_a_log_is_carried_on_before_a_cut_record(path: str, log: Log, whole: int) -> None:
+    """Who carries on after a crash writes where the last whole record ends."""
+    log.append(Stream.STDOUT, b"whole")
+    log.append(Stream.STDOUT, b"12345")
+    os.truncate(path, 2 * HEAD.size + 5 + 2)
+    again = Log(path, whole=whole)
+    again.append(Stream.STDERR, b"more")
+    again.close()
+    assert contents(read_records(path)) == [(Stream.STDOUT, b"whole"), (Stream.STDERR, b"more")]
+
+
 def test_time_is_kept_to_the_microsecond(
     path: str, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
