@@ -38,9 +38,6 @@ LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
 
-_NOT_BEGUN: Final = ("not_reached", "spawn_error")
-"""Reasons for which the body has not been run, and nobody has asked for that."""
-
 _PASSED_ON: Final = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -404,8 +401,7 @@ class Session:
 
     def _ending(self, payload: dict[str, Any]) -> End:
         """The end to make, of what the daemon says of the job."""
-        outcome = payload["outcome"]
-        if not outcome["reached"] and payload["job"]["reason"] in _NOT_BEGUN:
+        if payload["run_here"]:
             return End(self._job_id, reached=False)
         if payload["state"] == "cancelled" and not payload["began"] and self._asked is not None:
             return End(self._job_id, 128 + self._asked, self._asked)

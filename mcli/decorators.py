@@ -169,7 +169,7 @@ def _add_typer_option(wrapper: Any, function: Any) -> None:
         default=typer.Option(False, "--detach", help=_HELP),
         annotation=bool,
     )
-    parameters = [*signature.parameters.values(), option]
+    parameters = sorted([*signature.parameters.values(), option], key=lambda each: each.kind)
     wrapper.__signature__ = signature.replace(parameters=parameters)
     wrapper.__annotations__ = {**function.__annotations__, DETACH: bool}
 

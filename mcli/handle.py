@@ -18,7 +18,7 @@ from mcli.version import PROTOCOL
 class Job:
     """A job of the daemon. Made by ``mcli.submit``; ``Job(id)`` finds an earlier one."""
 
-    def __init__(self, id: str, *, home: Home | None = None) -> None:
+    def __init__(self, id: str, *, home: Home | None = None) -> None:  # noqa: A002
         self.id = id
         self._home = home or Home.find()
 

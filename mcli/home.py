@@ -86,7 +86,7 @@ class Home:
         import zlib  # only for a home with a very long path
 
         runtime = os.environ.get("XDG_RUNTIME_DIR")
-        folder = os.path.join(runtime, "mcli") if runtime else f"/tmp/mcli-{os.getuid()}"
+        folder = os.path.join(runtime, "mcli") if runtime else f"/tmp/mcli-{os.getuid()}"  # noqa: S108
         return os.path.join(folder, f"{zlib.crc32(os.fsencode(self.root)):08x}-{name}")
 
     def create(self) -> None:

@@ -259,7 +259,7 @@ def _root_parses(ctx: Any) -> bool:
             or ctx.invoked_subcommand == "*"
             or (str(ctx.command.resolve_command(ctx, rest)[0]) == below.info_name)
         )
-    except Exception:
+    except Exception:  # noqa: BLE001 - a usage error of either Click: not this command line
         return False
 
 
@@ -289,7 +289,7 @@ def _answer(ctx: Any, parameter: Any) -> tuple[bool, Any]:
         try:
             if parameter.type.convert(text, parameter, ctx) == value:
                 return True, text
-        except Exception:
+        except Exception:  # noqa: BLE001, S112 - a type of the user's own may raise anything
             continue
     return False, None
 

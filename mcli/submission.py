@@ -99,10 +99,10 @@ def command_line(command: Any, params: dict[str, Any]) -> list[str]:
     options: list[str] = []
     arguments: list[str] = []
     for name, param in known.items():
-        if name not in params:
+        value = params.get(name)
+        if value is None:
             _check_missing(ctx, param)
             continue
-        value = params[name]
         _check_value(ctx, param, value)
         if param.param_type_name == "argument":
             arguments += _texts(param, value)
@@ -129,8 +129,6 @@ def _check_missing(ctx: Any, param: Any) -> None:
 
 def _option(ctx: Any, param: Any, value: Any) -> list[str]:
     long = max(param.opts, key=len)
-    if value is None:
-        return []
     if getattr(param, "count", False):
         return [long] * int(value)
     if getattr(param, "is_flag", False):
@@ -158,8 +156,6 @@ def _equals(option: str, text: str) -> str:
 
 
 def _texts(param: Any, value: Any) -> list[str]:
-    if value is None:
-        return []
     many = getattr(param, "multiple", False) or param.nargs != 1
     return [_text(item) for item in value] if many and _is_list(value) else [_text(value)]
 

@@ -58,10 +58,10 @@ def complain(message: str) -> None:
 class Verbs(click.Group):
     """A group whose commands are found in ``VERBS`` and imported when used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         verb = VERBS.get(ALIASES.get(cmd_name, cmd_name))
         if verb is None:
             return None
@@ -69,7 +69,7 @@ class Verbs(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(_spellings(name), verb.summary) for name, verb in VERBS.items()])
 

@@ -96,5 +96,5 @@ def _await(job_id: str, ended: "SimpleQueue[Document | Exception]") -> None:
             while (job := client.wait(job_id))["state"] not in FINAL:
                 pass
         ended.put(job)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised again by whoever takes it out
         ended.put(error)

@@ -134,16 +134,8 @@ class Caller:
             assert live is not None
             await live.changed()
         job = live.info if live is not None else None
-        self._end(job or self._dispatcher.get(job_id), live)
+        self._end(job or self._dispatcher.get(job_id))
 
-    def _end(self, job: JobInfo, live: Live | None) -> None:
-        outcome = live.outcome if live is not None else None
-        reached = outcome.reached if outcome is not None else True
-        payload = {
-            "state": job.state.value,
-            "began": job.attempt > 0,
-            "outcome": {"reached": reached},
-            "job": job.document(),
-            **ending(job),
-        }
-        self._link.send(frames.FINISHED, payload)
+    def _end(self, job: JobInfo) -> None:
+        payload = {"state": job.state, "began": job.attempt > 0, "job": job.document()}
+        self._link.send(frames.FINISHED, {**payload, **ending(job)})

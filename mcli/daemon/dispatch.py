@@ -17,9 +17,7 @@ from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
 from mcli.daemon.orphan import Orphan, Streams
@@ -36,6 +34,9 @@ from mcli.states import FINAL, Reason, State
 from mcli.store.store import Store
 from mcli.ticket import holder, revoke
 from mcli.version import PROTOCOL, __version__
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 log = logging.getLogger("mcli.jobs")
 
@@ -67,7 +68,6 @@ class Live:
         self.size = 0
         """Bytes in its record log, as far as is known."""
 
-        self.outcome: Outcome | None = None
         self.listeners: set[Listener] = set()
         """Told of what happens besides output: ``PAUSED``, ``TYPED``."""
 
@@ -427,7 +427,6 @@ class Dispatcher:
         """Commit how *live* ended (None: it cannot be known), then tell."""
         assert live.info is not None
         live.info = await self._finish_row(live.info, outcome)
-        live.outcome = outcome
         if live.final:
             self._live.pop(live.id, None)
             if live.streams is not None:
@@ -649,7 +648,7 @@ def _grew(live: Live, size: int) -> None:
     live.notify()
 
 
-def _accept(conn: Connection, /, **columns: Any) -> JobInfo:
+def _accept(conn: "Connection", /, **columns: Any) -> JobInfo:
     job = queue.submit(conn, **columns)
     failpoint.reach("pre-commit")
     return job

@@ -12,10 +12,10 @@ import signal
 import time
 from collections.abc import Callable
 
+from mcli import family
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import Log
-from mcli.worker import family
 
 READ_BYTES = 1 << 18
 

@@ -15,6 +15,10 @@ CANCELLED_CODE: Final = 143
 """Of a job that never began: as if SIGTERM had ended it."""
 
 
+NEVER_RUN: Final = (Reason.NOT_REACHED, Reason.SPAWN_ERROR, Reason.INPUT_LOST)
+"""The body was not begun, and nobody has asked for the end: its caller may still run it itself."""
+
+
 def verdict(outcome: Outcome) -> dict[str, Any]:
     """The final state and its columns, as ``queue.finish`` takes them."""
     state, reason, code = _judge(outcome)
@@ -56,7 +60,7 @@ def ending(job: JobInfo) -> dict[str, Any]:
     elif job.reason is Reason.TIMEOUT:
         code, die_by = TIMEOUT_CODE, None
         message = f"job {job.id} was ended after its timeout of {job.timeout_s:g} s"
-    elif job.reason is Reason.INPUT_LOST:
+    elif job.reason in NEVER_RUN and job.exit_code is None:
         code, message = OWN_CODE, job.error
     elif job.state is State.CANCELLED and code is None and die_by is None:
         code, message = CANCELLED_CODE, f"job {job.id} was cancelled before it began"
@@ -64,4 +68,10 @@ def ending(job: JobInfo) -> dict[str, Any]:
         message = f"job {job.id} runs in the process that made it (pid {job.pid}), not here"
     if code is None:
         code = 128 + die_by if die_by else OWN_CODE
-    return {"exit_code": code, "die_by": die_by, "message": message}
+    return {
+        "exit_code": code,
+        "die_by": die_by,
+        "message": message,
+        # A program that could not be executed has an exit code of its own, 126 or 127.
+        "run_here": job.reason in NEVER_RUN and code == OWN_CODE,
+    }

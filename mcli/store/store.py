@@ -130,7 +130,7 @@ class Store:
             with self._connection.begin():
                 for write in batch:
                     write.run(self._connection)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._disconnect()
             for write in batch:
                 write.fail(self._told(error))
@@ -178,7 +178,7 @@ class _Write:
         try:
             self._result = self._call(connection)
             savepoint.commit()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._error = error
             savepoint.rollback()
 

@@ -15,11 +15,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mcli import family
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.output import Log
 from mcli.stream import Stream
-from mcli.worker import family
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
 

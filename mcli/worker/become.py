@@ -124,7 +124,7 @@ class Job:
         encoding, errors = sys.stdin.encoding, sys.stdin.errors
         _set_stream("stdin", None)
         if stdio[0] != "closed":
-            raw = open(0, "rb", closefd=False)
+            raw = open(0, "rb", closefd=False)  # noqa: SIM115 - open for as long as the process lives
             raw.raw.name = "<stdin>"  # type: ignore[attr-defined]
             _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
         if stdio[0] == "fd" and self._invocation.replay is not None:
@@ -209,7 +209,7 @@ class Job:
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             main.__dict__.update(_script_globals(app.target))
             assert self._code is not None
-            exec(self._code, main.__dict__)
+            exec(self._code, main.__dict__)  # noqa: S102 - running the user's program is the point
         else:
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             command = load_command(app.target)
@@ -282,7 +282,7 @@ def nothing_left() -> bool:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-    except Exception:
+    except Exception:  # noqa: BLE001 - a repr of the user's own may raise anything
         return False
     return True
 
@@ -339,7 +339,7 @@ def _keep_result(outcome: Outcome, value: Any) -> None:
 def _describe(value: Any) -> str:
     try:
         return repr(value)[:1000]
-    except Exception:
+    except Exception:  # noqa: BLE001 - a repr of the user's own may raise anything
         return f"<{type(value).__qualname__}>"
 
 

@@ -138,7 +138,7 @@ class Worker:
             self._outbox += frames.encode(kind, payload)
 
     def _tell_forked(self, attempt: Attempt) -> None:
-        """Tell of a process, and share what it prints: should this worker die, the daemon reads on."""
+        """Tell of a process, and share what it prints: if this worker dies, the daemon reads on."""
         self._send()
         facts = {**attempt.facts(), "unmute": attempt.unmute.decode()}
         readers = {} if self._outbox else attempt.plugs.readers

@@ -54,7 +54,7 @@ class Preload:
             for load in _imports(tree, self._app):
                 try:
                     load()
-                except BaseException:
+                except BaseException:  # noqa: BLE001, S112 - the job's own import will tell its user
                     continue
         finally:
             unwatch()

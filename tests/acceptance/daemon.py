@@ -41,7 +41,11 @@ class Daemon:
         self.home = Home(str(folder / "home"))
         self.cwd = folder
         self.ledger = folder / "ledger"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("MCLI_", "PYTHON"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MCLI_", "PYTHON"))
+        }
         self.env = kept | {
             "HOME": str(folder),
             "LEDGER": str(self.ledger),

@@ -12,10 +12,10 @@ import pytest
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines
 
-FIELDS = (
-    "id name state reason exit_code signal attempt argv cwd created_at started_at finished_at "
-    "run_s result error worker_pid pid"
-).split()
+FIELDS = [
+    *("id", "name", "state", "reason", "exit_code", "signal", "attempt", "argv", "cwd"),
+    *("created_at", "started_at", "finished_at", "run_s", "result", "error", "worker_pid", "pid"),
+]
 
 
 def mcli(*words: str) -> list[str]:
@@ -166,7 +166,7 @@ def test_ids_may_be_shortened(daemon: Daemon) -> None:
     A unique beginning of an id is enough; one that several share is refused with exit 2.
     """
     first, second = daemon.submit("tell"), daemon.submit("tell")
-    shared = os.path.commonprefix([first, second])
+    shared = os.path.commonprefix([first, second])  # noqa: RUF071 - not a path
     for job_id in (first, second):
         short = job_id[: len(shared) + 1]
         assert json.loads(daemon.mcli("inspect", short, "--json").stdout)["id"] == job_id

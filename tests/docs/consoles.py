@@ -77,16 +77,21 @@ def play(page: str, home: Path) -> list[list[str]]:
     verb.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mcli "$@"\n', encoding="utf-8")
     verb.chmod(0o700)
     (work / "examples").symlink_to(PROJECT / "examples")
-    told = subprocess.run(
-        ["bash", "-c", "\n".join(_script(page))],
-        cwd=work,
-        env=_environment(home, programs),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=PATIENCE_S,
-        check=False,
-    ).stdout.decode(errors="replace")
+    environment = _environment(home, programs)
+    try:
+        told = subprocess.run(
+            ["bash", "-c", "\n".join(_script(page))],
+            cwd=work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE_S,
+            check=False,
+        ).stdout.decode(errors="replace")
+    finally:
+        end = [str(verb), "daemon", "stop", "--kill-jobs"]
+        subprocess.run(end, env=environment, capture_output=True, check=False)
     _, *printed = told.split(_MARK)
     return [_shown(each, home).splitlines() for each in printed]
 
@@ -102,7 +107,6 @@ def _script(page: str) -> Iterator[str]:
             if shown and step.printed:
                 yield _make(shown[1], "\n".join([*step.printed, ""]))
             yield f"before=$?; printf '{_MARK}'; (exit $before)\n{step.command}"
-    yield "{ mcli daemon stop --kill-jobs; } >/dev/null 2>&1"
 
 
 def _make(name: str, text: str) -> str:
@@ -138,6 +142,7 @@ _MASKS: Final = (
     (r"\b\d+(\.\d+)? ?(s|ms)\b", "SPAN"),
     (r"pid \d+", "pid N"),
     (r'("?(?:run_s|pid|worker_pid|limit)"?:?\s+)[\d.]+', r"\1N"),
+    (r"\S*…", "…"),
     (r"\s+", " "),
 )
 

@@ -60,6 +60,7 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "isatty of each stream, terminal modes": (
         "isatty", "isatty-stdin-only", "isatty-without-stdin", "isatty-without-stderr",
+        "controlling", "controlling-without-stdin",
         "terminal-modes", "terminal-modes-changed", "terminal-modes-after",
     ),
     "colours and `NO_COLOR`": ("colours", "no-color", "force-color", "dumb-terminal"),

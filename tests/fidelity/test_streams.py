@@ -105,6 +105,8 @@ TERMINALS = [
     Case(id="isatty-stdin-only", argv=shell("{0} 2>/dev/null | cat", app("isatty"))),
     Case(id="isatty-without-stdin", argv=shell("{0} < /dev/null", app("isatty"))),
     Case(id="isatty-without-stderr", argv=shell("{0} 2> /dev/null", app("isatty"))),
+    Case(id="controlling", argv=app("controlling")),
+    Case(id="controlling-without-stdin", argv=shell("{0} < /dev/null", app("controlling"))),
     Case(id="terminal-modes", argv=app("terminal-modes")),
     Case(
         id="terminal-modes-changed",

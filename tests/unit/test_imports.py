@@ -25,8 +25,8 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        errors frames home ids invocation job outcome output problem settings states stream
-        ticket version
+        errors failpoint family frames home ids invocation job outcome output problem settings
+        standard_input states stream ticket version
     """,
     "caller": """
         attach decorators handle program replay routing status stdio submission
@@ -216,7 +216,8 @@ def stand_in_for_daemon(listener: socket.socket) -> None:
         while not list(decoder.feed(connection.recv(1 << 16))):
             pass
         outcome = {"reached": True, "exit_code": 7, "signal": None}
-        told = {"outcome": outcome, "state": "failed", "exit_code": 7, "die_by": None}
+        quiet = {"die_by": None, "message": None, "run_here": False}
+        told = {"outcome": outcome, "state": "failed", "exit_code": 7, **quiet}
         connection.sendall(frames.encode(frames.ACCEPTED, {"id": "0"}))
         connection.sendall(frames.encode(frames.STARTED, {"attempt": 1}))
-        connection.sendall(frames.encode(frames.FINISHED, {**told, "message": None}))
+        connection.sendall(frames.encode(frames.FINISHED, told))

@@ -122,12 +122,16 @@ def isatty():
             report.append(f"{fd}: {os.isatty(fd)} {os.get_terminal_size(fd)}")
         except OSError as error:
             report.append(f"{fd}: {error.strerror}")
+    print("\n".join(report))
+
+
+@command
+def controlling():
     try:
         os.close(os.open("/dev/tty", os.O_RDWR))
-        report.append("has a controlling terminal")
+        print("has a controlling terminal")
     except OSError as error:
-        report.append(f"/dev/tty: {error.strerror}")
-    print("\n".join(report))
+        print(f"/dev/tty: {error.strerror}")
 
 
 @command
