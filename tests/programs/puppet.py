@@ -52,6 +52,7 @@ def serve(gate: str) -> object:
         wire.sendall(json.dumps(told).encode() + b"\n")
         for line in wire.makefile(encoding="utf-8"):
             exec(json.loads(line), names)
+            sys.stdout.flush()
             wire.sendall(b".\n")
     return names["answer"]
 
