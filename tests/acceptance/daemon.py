@@ -294,4 +294,5 @@ class Gate:
 def lines(process: "subprocess.Popen[str]", count: int) -> Sequence[str]:
     """The next lines of a process's stdout."""
     assert process.stdout is not None
+    assert readable(process.stdout.fileno()), "it says nothing"
     return [process.stdout.readline() for _ in range(count)]

@@ -29,15 +29,15 @@ def test_daemon_killed_with_jobs(daemon: Daemon, gate: Gate) -> None:
     callers = [daemon.begin_puppet("obey", gate.path) for _ in range(3)]
     jobs = [gate.arrival() for _ in callers]
     for number, inside in enumerate(jobs):
-        inside.do(f"print('{number} before', flush=True)")
+        inside.do(f"print('{number} before')")
     daemon.kill9()
     for number, inside in enumerate(jobs):
-        inside.do(f"print('{number} between', flush=True)")
+        inside.do(f"print('{number} between')")
     daemon.start()
     adopted = {job["id"]: job["pid"] for job in daemon.jobs()}
     assert adopted == {inside.job_id: inside.pid for inside in jobs}
     for number, inside in enumerate(jobs):
-        inside.do(f"print('{number} after', flush=True)")
+        inside.do(f"print('{number} after')")
         inside.tell(f"sys.exit({number})")
     said = {}
     for caller in callers:
@@ -211,7 +211,7 @@ def test_output_of_a_grandchild_does_not_hold_the_end(daemon: Daemon, gate: Gate
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
-    inside.do("child = subprocess.Popen(['sleep', '600']); print(child.pid, flush=True)")
+    inside.do("child = subprocess.Popen(['sleep', '600']); print(child.pid)")
     inside.leave()
     assert daemon.final(job_id)["state"] == "succeeded"
     os.kill(int(daemon.output(job_id)), signal.SIGKILL)
@@ -223,10 +223,10 @@ def test_caller_killed(daemon: Daemon, gate: Gate) -> None:
     """
     caller = daemon.begin_puppet("obey", gate.path)
     inside = gate.arrival()
-    inside.do("print('one', flush=True)")
+    inside.do("print('one')")
     caller.kill()
     caller.wait()
-    inside.do("print('two', flush=True)")
+    inside.do("print('two')")
     attached = daemon.begin(*ATTACH, inside.job_id)
     assert lines(attached, 2) == ["one\n", "two\n"]
     inside.leave()
@@ -246,7 +246,7 @@ def test_terminal_closed(daemon: Daemon, gate: Gate) -> None:
     inside = gate.arrival()
     os.close(master)
     process.wait(DEADLINE_S)
-    inside.do("print('alone', flush=True)")
+    inside.do("print('alone')")
     inside.leave()
     assert daemon.final(inside.job_id)["state"] == "succeeded"
     assert "alone" in daemon.output(inside.job_id)

@@ -146,7 +146,7 @@ def test_stop_with_open_answers(daemon: Daemon, gate: Gate) -> None:
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
-    inside.do("print('one', flush=True)")
+    inside.do("print('one')")
     words = [sys.executable, "-m", "mcli", "logs", "-f", job_id]
     followers = [daemon.begin(*words) for _ in range(20)]
     for follower in followers:

@@ -198,7 +198,7 @@ def test_logs_follows_to_the_end(daemon: Daemon, gate: Gate) -> None:
     inside = gate.arrival()
     follower = daemon.begin(*mcli("logs", "-f", job_id))
     for number in range(3):
-        inside.do(f"print('line', {number}, flush=True)")
+        inside.do(f"print('line', {number})")
         assert lines(follower, 1) == [f"line {number}\n"]
     inside.leave()
     assert follower.communicate(timeout=DEADLINE_S) == ("", "")
@@ -212,10 +212,10 @@ def test_attach_shows_all_from_the_beginning(daemon: Daemon, gate: Gate) -> None
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
-    inside.do("print('before', flush=True)")
+    inside.do("print('before')")
     attached = [daemon.begin(*mcli("attach", job_id)) for _ in range(2)]
     assert [lines(each, 1) for each in attached] == [["before\n"]] * 2
-    inside.do("print('after', flush=True); print('aside', file=sys.stderr, flush=True)")
+    inside.do("print('after'); print('aside', file=sys.stderr)")
     inside.tell("sys.exit(5)")
     for each in attached:
         assert each.communicate(timeout=DEADLINE_S) == ("after\n", "aside\n")
@@ -236,7 +236,7 @@ def test_attach_passes_signals_on(daemon: Daemon, gate: Gate) -> None:
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
-    inside.do("print('here', flush=True)")
+    inside.do("print('here')")
     attached = daemon.begin(*mcli("attach", job_id))
     lines(attached, 1)
     attached.send_signal(signal.SIGTERM)
@@ -390,7 +390,7 @@ TREE = (
     "child = subprocess.Popen(['sleep', '600'], start_new_session=True);"
     "twice = subprocess.run(['sh', '-c', 'setsid sleep 600 >/dev/null 2>&1 & echo $!'],"
     " capture_output=True, text=True);"
-    "print(child.pid, twice.stdout.strip(), flush=True)"
+    "print(child.pid, twice.stdout.strip())"
 )
 
 
