@@ -21,7 +21,6 @@ Place = Literal["here", "daemon"]
 DETACH: Final = "mcli_detach"
 """The parameter behind ``--detach``: the body is not given it."""
 
-_answers: Final = (str, int, float, bool, type(None))
 _passed_here = False
 """A body has run in this process. A replay would run it again, so nothing is routed any more."""
 
@@ -54,7 +53,7 @@ class Passage:
         ctx = current_context()
         if replay.current is not None:
             if ctx is not None:
-                replay.current.arrive(replay.path_of(ctx), fingerprint(ctx))
+                self._arrive(replay.current, ctx)
         elif ctx is not None and not _passed_here:
             self._route(ctx)
             _passed_here = True
@@ -70,6 +69,11 @@ class Passage:
             replay.current.leave(self.value)
         if self._settled is not None:
             _note_end(self._settled, error)
+
+    def _arrive(self, replaying: replay.Replaying, ctx: Any) -> None:
+        from mcli.call import fingerprint
+
+        replaying.arrive(replay.path_of(ctx), fingerprint(ctx))
 
     def _route(self, ctx: Any) -> None:
         """Send the call to the daemon; return only if the body is to run here."""
@@ -87,6 +91,7 @@ class Passage:
             _fail(error)
 
     def _prepare(self, ctx: Any) -> tuple[Place, dict[str, Any] | None]:
+        from mcli.call import describe
         from mcli.settings import Settings
 
         if inside_job():
@@ -157,147 +162,6 @@ def current_context() -> Any:
         if ctx is not None:
             return ctx
     return None
-
-
-def fingerprint(ctx: Any) -> str:
-    """What the user chose for the command, as text: equal in caller and replay."""
-    import json
-
-    chosen = {
-        name: _plain(value)
-        for name, value in sorted(ctx.params.items())
-        if getattr(ctx.get_parameter_source(name), "name", "") in ("COMMANDLINE", "ENVIRONMENT")
-    }
-    return json.dumps(chosen)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, _answers):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return os.fspath(value) if hasattr(value, "__fspath__") else type(value).__qualname__
-
-
-def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
-    """The running call, as ``invocation.Invocation`` has it; None if none could make it again.
-
-    A plain document: the classes would cost each caller some milliseconds.
-    """
-    from mcli import program, standard_input, stdio
-
-    found = program.current() if _from_command_line(ctx) else None
-    prompted = answers(ctx)
-    if found is None or prompted is None:
-        return None
-    try:
-        ahead = standard_input.read_ahead()
-    except ValueError:
-        return None
-    try:
-        cwd = os.getcwd()
-    except FileNotFoundError:
-        return None
-    app, argv0, argv = found
-    plugs, terminal = stdio.survey()
-    mask = os.umask(0)
-    os.umask(mask)
-    return {
-        "name": background.command_name or str(ctx.command_path),
-        "app": app,
-        "argv": argv,
-        "argv0": argv0,
-        "cwd": cwd,
-        "env": dict(os.environ),
-        "umask": mask,
-        "stdio": plugs,
-        "terminal": terminal,
-        "ignored_signals": stdio.ignored_signals(),
-        "replay": {
-            "path": replay.path_of(ctx),
-            "parameters": fingerprint(ctx),
-            "prompted": prompted,
-        },
-        "ahead": ahead,
-        "timeout_s": background.timeout,
-    }
-
-
-def _from_command_line(ctx: Any) -> bool:
-    """Whether this call is what the program's own command line asked for."""
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
-        return False  # somebody collects the output in this process: a test runner, say
-    return sys.stdin is sys.__stdin__ and _parents_are_groups(ctx) and _root_parses(ctx)
-
-
-def _parents_are_groups(ctx: Any) -> bool:
-    """No ancestor is a command whose body has begun, and which a replay would begin again."""
-    while ctx.parent is not None:
-        ctx = ctx.parent
-        if not hasattr(ctx.command, "resolve_command"):
-            return False
-    return True
-
-
-def _root_parses(ctx: Any) -> bool:
-    """``sys.argv`` leads to this context's branch (``main(["other", "args"])`` does not)."""
-    below = None
-    while ctx.parent is not None:
-        below, ctx = ctx, ctx.parent
-    try:
-        _, rest, _ = ctx.command.make_parser(ctx).parse_args(args=sys.argv[1:])
-        if below is None:
-            return True
-        if ctx.invoked_subcommand is None:
-            return not rest  # the group's own callback invoked it, for want of a subcommand
-        return (
-            not rest
-            or ctx.invoked_subcommand == "*"
-            or (str(ctx.command.resolve_command(ctx, rest)[0]) == below.info_name)
-        )
-    except Exception:  # noqa: BLE001 - a usage error of either Click: not this command line
-        return False
-
-
-def answers(ctx: Any) -> list[list[Any]] | None:
-    """[path, parameter, value] of all that was prompted for; None if one cannot be handed over."""
-    found: list[list[Any]] = []
-    while ctx is not None:
-        for parameter in ctx.command.params:
-            if getattr(ctx.get_parameter_source(parameter.name), "name", "") != "PROMPT":
-                continue
-            known, value = _answer(ctx, parameter)
-            if not known:
-                return None
-            found.append([list(replay.path_of(ctx)), parameter.name, value])
-        ctx = ctx.parent
-    return found
-
-
-def _answer(ctx: Any, parameter: Any) -> tuple[bool, Any]:
-    """The value as JSON, or as text that the parameter's type turns back into it."""
-    if parameter.name not in ctx.params:
-        return _confirmed(parameter), True
-    value = ctx.params[parameter.name]
-    if isinstance(value, _answers):
-        return True, value
-    for text in (str(value), str(getattr(value, "name", value))):
-        try:
-            if parameter.type.convert(text, parameter, ctx) == value:
-                return True, text
-        except Exception:  # noqa: BLE001, S112 - a type of the user's own may raise anything
-            continue
-    return False, None
-
-
-def _confirmed(parameter: Any) -> bool:
-    """Whether it is Click's ``confirmation_option``: whoever came here has said yes."""
-    home = getattr(parameter.callback, "__module__", "")
-    return bool(getattr(parameter, "is_bool_flag", False)) and home in replay.DECORATORS
 
 
 def release(ctx: Any) -> None:

@@ -19,6 +19,7 @@ from mcli.home import Home
 from mcli.ids import new_id
 from mcli.program import ROOT
 from mcli.routing import DETACH
+from mcli.surroundings import surroundings
 
 
 def submit(command: Any, /, **params: Any) -> Job:
@@ -243,23 +244,15 @@ def _app(module: Any, attribute: str) -> dict[str, Any]:
 def _invocation(
     name: str, app: dict[str, Any], words: list[str], timeout_s: float | None
 ) -> dict[str, Any]:
-    mask = os.umask(0)
-    os.umask(mask)
     return {
+        **surroundings(),
         "name": name,
         "app": app,
         "argv": words,
         "argv0": name,
-        "cwd": os.getcwd(),
-        "env": {key: value for key, value in os.environ.items() if key not in _JOB_VARIABLES},
-        "umask": mask,
         "stdio": ["null", "pipe", "pipe"],
         "terminal": None,
-        "ignored_signals": [],
         "replay": None,
         "by_line": True,
         "timeout_s": timeout_s,
     }
-
-
-_JOB_VARIABLES = ("MCLI_JOB_ID", "MCLI_ATTEMPT")

@@ -11,6 +11,7 @@ import click
 from mcli import attach, stdio
 from mcli.cli.programs import recognise
 from mcli.errors import DaemonError, NotExecutable, NotFound
+from mcli.surroundings import surroundings
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -61,19 +62,14 @@ def _invocation(
     }
     app, argv0, argv = found or (executed, program, arguments)
     plugs, terminal = stdio.survey()
-    mask = os.umask(0)
-    os.umask(mask)
     return {
+        **surroundings(),
         "name": name or os.path.basename(argv0),
         "app": app,
         "argv": argv,
         "argv0": argv0,
-        "cwd": os.getcwd(),
-        "env": dict(os.environ),
-        "umask": mask,
         "stdio": plugs,
         "terminal": terminal,
-        "ignored_signals": stdio.ignored_signals(),
         "replay": None,
         "by_line": detach,
         "timeout_s": None,

@@ -9,8 +9,9 @@ import socket
 from typing import Any
 
 from mcli import frames
-from mcli.daemon.dispatch import Dispatcher, Live
+from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
+from mcli.daemon.live import Live
 from mcli.daemon.verdict import ending
 from mcli.errors import MCLIError, ProtocolMismatch
 from mcli.invocation import Invocation

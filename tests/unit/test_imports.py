@@ -29,7 +29,8 @@ LAYERS = {
         standard_input states stream ticket version
     """,
     "caller": """
-        attach decorators handle program replay routing status stdio submission
+        attach call decorators handle program replay routing status stdio submission
+        surroundings
     """,
     "store": "store",
     "queue": "queue",
