@@ -63,7 +63,7 @@ def _from_command_line(ctx: Any) -> bool:
         return False
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         return False  # somebody collects the output in this process: a test runner, say
-    return sys.stdin is sys.__stdin__ and _parents_are_groups(ctx) and _root_parses(ctx)
+    return sys.stdin is sys.__stdin__ and _parents_are_groups(ctx) and _argv_leads_to(ctx)
 
 
 def _parents_are_groups(ctx: Any) -> bool:
@@ -75,24 +75,61 @@ def _parents_are_groups(ctx: Any) -> bool:
     return True
 
 
-def _root_parses(ctx: Any) -> bool:
-    """``sys.argv`` leads to this context's branch (``main(["other", "args"])`` does not)."""
+def _argv_leads_to(ctx: Any) -> bool:
+    """``sys.argv`` is what was parsed, and not ``cli(["other", "words"])`` of some program.
+
+    Such a program may have begun anything before, which a replay would begin again.
+    """
     below = None
     while ctx.parent is not None:
         below, ctx = ctx, ctx.parent
+    given = _was_given_words(ctx.command)
+    if given:
+        return False
     try:
-        _, rest, _ = ctx.command.make_parser(ctx).parse_args(args=sys.argv[1:])
+        chosen, rest, _ = ctx.command.make_parser(ctx).parse_args(args=sys.argv[1:])
+        if given is None and not _same_choice(ctx, chosen, rest):
+            return False
         if below is None:
             return True
-        if ctx.invoked_subcommand is None:
-            return not rest  # the group's own callback invoked it, for want of a subcommand
-        return (
-            not rest
-            or ctx.invoked_subcommand == "*"
-            or (str(ctx.command.resolve_command(ctx, rest)[0]) == below.info_name)
-        )
+        if ctx.invoked_subcommand is None:  # the group's own callback invoked it, for want of one
+            return not rest
+        found = str(ctx.command.resolve_command(ctx, rest)[0])
+        return bool(ctx.invoked_subcommand == "*" or found == below.info_name)
     except Exception:  # noqa: BLE001 - a usage error of either Click: not this command line
         return False
+
+
+def _was_given_words(root: Any) -> bool | None:
+    """Whether ``cli(...)`` was called with words to parse; None if it was not called so."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        told = frame.f_locals
+        if frame.f_code.co_name == "__call__" and told.get("self") is root and "args" in told:
+            return bool(told["args"]) or told.get("kwargs", {}).get("args") is not None
+    return None
+
+
+def _same_choice(ctx: Any, chosen: dict[str, Any], rest: list[str]) -> bool:
+    """With ``cli.main(...)``: the command line has something on it, and it is what was parsed."""
+    given = {
+        param.name: _plain(ctx.params[param.name])
+        for param in ctx.command.params
+        if param.name in ctx.params
+        and getattr(ctx.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
+    }
+    typed = {
+        param.name: _plain(param.type_cast_value(ctx, chosen[param.name]))
+        for param in ctx.command.params
+        if param.name in ctx.params and _is_typed(chosen.get(param.name))
+    }
+    return bool(given or rest) and given == typed
+
+
+def _is_typed(value: Any) -> bool:
+    """Click marks what is absent with None, or since 8.3 with an object of its own."""
+    return value is not None and "UNSET" not in repr(value)
 
 
 def answers(ctx: Any) -> list[list[Any]] | None:
