@@ -45,7 +45,7 @@ _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 OTHER_S: Final = 30.0
 """Seconds that another daemon, which holds the lock, gets to say where it listens."""
 
-HTTP_GRACE_S: Final = 1
+HTTP_GRACE_S: Final = 0.25
 """Seconds that open HTTP answers get when the daemon stops."""
 
 
@@ -234,7 +234,7 @@ def _http_server(dispatcher: Dispatcher, home: Home, http: socket.socket) -> _We
         access_log=False,
         log_level="warning",
         lifespan="off",
-        timeout_graceful_shutdown=HTTP_GRACE_S,
+        timeout_graceful_shutdown=HTTP_GRACE_S,  # type: ignore[arg-type]  # any number does
     )
     return _WebServer(config)
 
