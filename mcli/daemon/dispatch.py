@@ -192,6 +192,11 @@ class Dispatcher:
             claimed = self._store.write(queue.claim, now=time.time(), limit=room)
             self.spawn(self._begin(room, claimed))
 
+    def look(self) -> None:
+        """Claim even if no event has told of work: one may have been missed, or failed."""
+        self._queued = True
+        self.pump()
+
     async def _begin(self, room: int, claimed: "Future[list[JobInfo]]") -> None:
         try:
             jobs = await asyncio.wrap_future(claimed)

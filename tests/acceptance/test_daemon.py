@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mcli import queue
+from mcli.ids import new_id
+from mcli.store import database
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
@@ -320,6 +323,34 @@ def test_settings_file_is_obeyed(stopped: Daemon) -> None:
     Path(stopped.home.root, "config.toml").write_text("port = 0\nworkers = 3\n")
     stopped.mcli("daemon", "start")
     assert json.loads(stopped.mcli("daemon", "status", "--json").stdout)["limit"] == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_every_host_is_served(stopped: Daemon, host: str) -> None:
+    """
+    Where the daemon was told to listen, the verbs reach it.
+    """
+    stopped.start("--host", host)
+    status = json.loads(stopped.mcli("daemon", "status", "--json").stdout)
+    assert host in status["address"]
+
+
+def test_queue_is_looked_at_without_an_event(stopped: Daemon) -> None:
+    """
+    A job that came into the queue without the daemon's knowledge is claimed at its next look.
+    """
+    stopped.start(MCLI_WORKER_CHECK_INTERVAL="0.1")
+    first = stopped.final(stopped.submit("tell"))
+    engine = database.writing(stopped.home.database)
+    with engine.begin() as connection:
+        body = queue.invocation(connection, first["id"])
+        assert body is not None
+        columns = {key: first[key] for key in ("name", "app", "command", "argv", "cwd")}
+        again = queue.submit(
+            connection, now=1.0, job_id=new_id(), invocation=body, timeout_s=None, **columns
+        )
+    engine.dispose()
+    assert stopped.final(again.id)["state"] == "succeeded"
 
 
 def test_app_is_loaded_in_advance(stopped: Daemon) -> None:
