@@ -264,13 +264,14 @@ def test_home_that_others_can_write(stopped: Daemon) -> None:
     assert stopped.processes() == {}
 
 
-def test_unwritable_home(stopped: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", [("daemon", "start", "--port", "0"), ("daemon", "stop"), ("ps",)])
+def test_unusable_home(stopped: Daemon, tmp_path: Path, verb: tuple[str, ...]) -> None:
     """
     A state directory that cannot be made is one line that names it and MCLI_HOME.
     """
     (tmp_path / "file").touch()
     home = str(tmp_path / "file" / "home")
-    done = stopped.mcli("daemon", "start", "--port", "0", code=125, env={"MCLI_HOME": home})
+    done = stopped.mcli(*verb, code=125, env={"MCLI_HOME": home})
     assert done.stderr.count("\n") == 1
     assert home in done.stderr
     assert "MCLI_HOME" in done.stderr
