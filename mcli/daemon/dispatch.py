@@ -599,9 +599,7 @@ class Dispatcher:
             "version": __version__,
             "protocol": PROTOCOL,
             "started_at": timestamp(self._started_at),
-            "workers": [
-                {"pid": w.pid, "app": w.key.split("\0")[-3], "jobs": len(w.jobs)} for w in self.pool
-            ],
+            "workers": [{"pid": w.pid, "app": w.shown, "jobs": len(w.jobs)} for w in self.pool],
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
         }
