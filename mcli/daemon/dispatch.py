@@ -167,7 +167,7 @@ class Dispatcher:
             live.info = info
         if live.final:
             self._live.pop(job_id, None)
-        log.info("job.accepted job_id=%s name=%s", job_id, invocation.name)
+        log.info("job.accepted job_id=%s name=%r", job_id, invocation.name)
         return live
 
     def _columns(self, invocation: Invocation) -> dict[str, Any]:
