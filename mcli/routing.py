@@ -21,6 +21,10 @@ Place = Literal["here", "daemon"]
 DETACH: Final = "mcli_detach"
 """The parameter behind ``--detach``: the body is not given it."""
 
+_NOT_REPLAYABLE: Final = (
+    "--detach needs a command that was started from the command line; call submit() instead"
+)
+
 _passed_here = False
 """A body has run in this process. A replay would run it again, so nothing is routed any more."""
 
@@ -57,6 +61,8 @@ class Passage:
         elif ctx is not None and not _passed_here:
             self._route(ctx)
             _passed_here = True
+        elif ctx is not None and self._detach and not inside_job():
+            _fail(DaemonError(_NOT_REPLAYABLE))
         return self
 
     def __exit__(
@@ -83,10 +89,7 @@ class Passage:
                 self._send(ctx, invocation)
                 self._take_back(invocation)
             elif self._detach and not inside_job():
-                raise DaemonError(
-                    "--detach needs a command that was started from the command line; "
-                    "call submit() instead"
-                )
+                raise DaemonError(_NOT_REPLAYABLE)
         except MCLIError as error:
             _fail(error)
 

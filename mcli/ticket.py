@@ -13,9 +13,11 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Final
 
-# struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
+from mcli.errors import UnsafeHome
+
 HIGH_FD: Final = 240
 
+# struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
 
@@ -137,11 +139,20 @@ def holder(folder: str, attempt: int) -> Identity | None:
 
 
 def lock_holder(path: str) -> int | None:
-    """The pid that holds a POSIX lock on *path*, or None. Asks the kernel; takes nothing."""
+    """The pid that holds a POSIX lock on *path*, or None. Asks the kernel; takes nothing.
+
+    Raises:
+        UnsafeHome: There is no way to that file for us.
+    """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UnsafeHome(
+            f"cannot use the state directory {os.path.dirname(path)}: {error.strerror}; "
+            "set MCLI_HOME to a directory that you can write to"
+        ) from error
     try:
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         kind, *_rest, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))

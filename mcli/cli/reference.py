@@ -117,7 +117,8 @@ def _metavar(parameter: click.Argument | click.Option) -> str:
 
 def _option(option: click.Option) -> tuple[str, str]:
     value = "" if option.is_flag else f" {_metavar(option)}"
-    return f"`{', '.join(option.opts)}{value}`", " ".join((option.help or "").split())
+    names = "/".join([", ".join(option.opts), *option.secondary_opts])
+    return f"`{names}{value}`", " ".join((option.help or "").split())
 
 
 def states_page() -> str:

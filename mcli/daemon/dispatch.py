@@ -106,7 +106,7 @@ class Dispatcher:
             live.info = info
         if live.final:
             self._live.pop(job_id, None)
-        log.info("job.accepted job_id=%s name=%s", job_id, invocation.name)
+        log.info("job.accepted job_id=%s name=%r", job_id, invocation.name)
         return live
 
     def _columns(self, invocation: Invocation) -> dict[str, Any]:
@@ -130,6 +130,11 @@ class Dispatcher:
             self._claiming += room
             claimed = self._store.write(queue.claim, now=time.time(), limit=room)
             self.spawn(self._begin(room, claimed))
+
+    def look(self) -> None:
+        """Claim even if no event has told of work: one may have been missed, or failed."""
+        self._queued = True
+        self.pump()
 
     async def _begin(self, room: int, claimed: "Future[list[JobInfo]]") -> None:
         try:
@@ -533,9 +538,7 @@ class Dispatcher:
             "version": __version__,
             "protocol": PROTOCOL,
             "started_at": timestamp(self._started_at),
-            "workers": [
-                {"pid": w.pid, "app": w.key.split("\0")[-3], "jobs": len(w.jobs)} for w in self.pool
-            ],
+            "workers": [{"pid": w.pid, "app": w.shown, "jobs": len(w.jobs)} for w in self.pool],
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
         }

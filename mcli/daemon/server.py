@@ -130,7 +130,7 @@ class _Server:
     async def _serve(self, store: Store, http: socket.socket) -> None:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
-        dispatcher.url = f"http://{self._settings.host}:{http.getsockname()[1]}"
+        dispatcher.url = f"http://{_authority(self._settings.host, http)}"
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
@@ -139,7 +139,7 @@ class _Server:
         ]
         for job in adopted:
             dispatcher.watch(dispatcher.adopt(job))
-        server = _http_server(dispatcher, self._home, http)
+        server = _http_server(dispatcher, http)
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))
         _report_ready(dispatcher, self._home)
@@ -171,7 +171,7 @@ class _Server:
         """The back-stop: what events should have done is done again now and then."""
         while True:
             await asyncio.sleep(self._settings.worker_check_interval_s)
-            dispatcher.pump()
+            dispatcher.look()
             dispatcher.pool.trim()
 
 
@@ -224,10 +224,17 @@ def _bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def _http_server(dispatcher: Dispatcher, home: Home, http: socket.socket) -> _WebServer:
+def _authority(host: str, http: socket.socket) -> str:
+    """``host:port`` as it stands in a URL."""
     port = http.getsockname()[1]
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
-    app = create_app(dispatcher, token=make_token(home.token), allowed_hosts=hosts)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _http_server(dispatcher: Dispatcher, http: socket.socket) -> _WebServer:
+    names = ("127.0.0.1", "localhost", "::1", dispatcher.settings.host)
+    hosts = {_authority(name, http) for name in names}
+    token = make_token(dispatcher.home.token)
+    app = create_app(dispatcher, token=token, allowed_hosts=hosts)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from mcli import frames
 from mcli.daemon.link import Link
 from mcli.home import Home
-from mcli.invocation import Invocation, interpreter_environment
+from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.settings import Settings
 from mcli.version import PROTOCOL
 
@@ -43,7 +43,7 @@ class Worker:
     link: Link
     pid: int
     key: str
-    kind: str
+    app: App
     reads: Mapping[str, str | None]
     cwd: str | None
     env: Mapping[str, str]
@@ -51,11 +51,16 @@ class Worker:
     retiring: bool = False
     idle_since: float = field(default_factory=time.monotonic)
 
+    @property
+    def shown(self) -> str:
+        """What it runs, for people."""
+        return "any program" if self.app.kind == "exec" else str(self.app)
+
     def fits(self, invocation: Invocation) -> bool:
         """Whether the job would have found the world as this worker's imports found it."""
         if self.retiring or self.link.closed or self.key != invocation.app.key():
             return False
-        if self.kind == "exec":
+        if self.app.kind == "exec":
             return True
         if self.cwd not in (None, invocation.cwd):
             return False
@@ -209,7 +214,7 @@ class Pool:
             link=link,
             pid=payload["pid"],
             key=payload["key"],
-            kind=payload["app"]["kind"],
+            app=App(**payload["app"]),
             reads=payload["reads"],
             cwd=payload["cwd"],
             env=payload["env"],

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mcli import queue
+from mcli.ids import new_id
+from mcli.store import database
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
@@ -261,13 +264,14 @@ def test_home_that_others_can_write(stopped: Daemon) -> None:
     assert stopped.processes() == {}
 
 
-def test_unwritable_home(stopped: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", [("daemon", "start", "--port", "0"), ("daemon", "stop"), ("ps",)])
+def test_unusable_home(stopped: Daemon, tmp_path: Path, verb: tuple[str, ...]) -> None:
     """
     A state directory that cannot be made is one line that names it and MCLI_HOME.
     """
     (tmp_path / "file").touch()
     home = str(tmp_path / "file" / "home")
-    done = stopped.mcli("daemon", "start", "--port", "0", code=125, env={"MCLI_HOME": home})
+    done = stopped.mcli(*verb, code=125, env={"MCLI_HOME": home})
     assert done.stderr.count("\n") == 1
     assert home in done.stderr
     assert "MCLI_HOME" in done.stderr
@@ -320,6 +324,34 @@ def test_settings_file_is_obeyed(stopped: Daemon) -> None:
     Path(stopped.home.root, "config.toml").write_text("port = 0\nworkers = 3\n")
     stopped.mcli("daemon", "start")
     assert json.loads(stopped.mcli("daemon", "status", "--json").stdout)["limit"] == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_every_host_is_served(stopped: Daemon, host: str) -> None:
+    """
+    Where the daemon was told to listen, the verbs reach it.
+    """
+    stopped.start("--host", host)
+    status = json.loads(stopped.mcli("daemon", "status", "--json").stdout)
+    assert host in status["address"]
+
+
+def test_queue_is_looked_at_without_an_event(stopped: Daemon) -> None:
+    """
+    A job that came into the queue without the daemon's knowledge is claimed at its next look.
+    """
+    stopped.start(MCLI_WORKER_CHECK_INTERVAL="0.1")
+    first = stopped.final(stopped.submit("tell"))
+    engine = database.writing(stopped.home.database)
+    with engine.begin() as connection:
+        body = queue.invocation(connection, first["id"])
+        assert body is not None
+        columns = {key: first[key] for key in ("name", "app", "command", "argv", "cwd")}
+        again = queue.submit(
+            connection, now=1.0, job_id=new_id(), invocation=body, timeout_s=None, **columns
+        )
+    engine.dispose()
+    assert stopped.final(again.id)["state"] == "succeeded"
 
 
 def test_app_is_loaded_in_advance(stopped: Daemon) -> None:

@@ -146,3 +146,19 @@ def test_called_as_a_function_it_is_the_function() -> None:
         return a + b
 
     assert (add(1), add(1, b=2), add.__doc__) == (2, 3, "Adds.")
+
+
+def test_detach_is_never_ignored() -> None:
+    """Where ``--detach`` cannot be had, before or after another body, it is an error: exit 125."""
+    calls = []
+
+    @click.command()
+    @mcli.background
+    def body() -> None:
+        calls.append("run")
+
+    codes = [
+        CliRunner().invoke(body, words).exit_code for words in (["--detach"], [], ["--detach"])
+    ]
+    assert codes == [125, 0, 125]
+    assert calls == ["run"]
