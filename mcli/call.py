@@ -18,7 +18,7 @@ _ANSWERS: Final = (str, int, float, bool, type(None))
 """Types of values that JSON carries as they are."""
 
 
-def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
+def describe(ctx: Any, background: "Background", timeout_s: float | None) -> dict[str, Any] | None:
     """The running call, as ``invocation.Invocation`` has it; None if none could make it again.
 
     A plain document: the classes would cost each caller some milliseconds.
@@ -51,7 +51,7 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
             "prompted": prompted,
         },
         "ahead": ahead,
-        "timeout_s": background.timeout,
+        "timeout_s": timeout_s,
     }
 
 
@@ -133,7 +133,7 @@ def _is_typed(value: Any) -> bool:
 
 
 def answers(ctx: Any) -> list[list[Any]] | None:
-    """[path, parameter, value] of all that was prompted for; None if one cannot be handed over."""
+    """All that was prompted for, as ``invocation.Replay.prompted``; None if one cannot go along."""
     found: list[list[Any]] = []
     while ctx is not None:
         for parameter in ctx.command.params:
@@ -142,7 +142,8 @@ def answers(ctx: Any) -> list[list[Any]] | None:
             known, value = _answer(ctx, parameter)
             if not known:
                 return None
-            found.append([list(replay.path_of(ctx)), parameter.name, value])
+            hidden = bool(getattr(parameter, "hide_input", False))
+            found.append([list(replay.path_of(ctx)), parameter.name, value, hidden])
         ctx = ctx.parent
     return found
 

@@ -6,6 +6,7 @@ neither argv nor environment: both may hold secrets. Strings are what Python mad
 bytes (``surrogateescape``); JSON carries lone surrogates as escapes, so any bytes survive.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -64,7 +65,12 @@ class Replay:
     """Fingerprint of the command's parameters: the replay must arrive with the same."""
 
     prompted: list[list[Any]] = field(default_factory=list)
-    """[path, parameter, value] of what the caller's user has typed at ``prompt=`` options."""
+    """[path, parameter, value, hidden] of what was typed at ``prompt=`` options."""
+
+    def without_secrets(self) -> "Replay":
+        """Without what was typed unseen."""
+        seen = [answer for answer in self.prompted if not answer[3]]
+        return Replay(self.path, self.parameters, seen)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,6 +104,11 @@ class Invocation:
 
     def __repr__(self) -> str:
         return f"<Invocation {self.name}>"
+
+    def kept(self) -> "Invocation":
+        """What stays of it when its job has ended: no hidden answers, and no input."""
+        replay = self.replay and self.replay.without_secrets()
+        return dataclasses.replace(self, replay=replay, ahead="")
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""

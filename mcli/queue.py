@@ -396,6 +396,11 @@ def counts(conn: Connection) -> dict[State, int]:
     return {state: kept[state] for state in State}
 
 
+def rewrite_invocation(conn: Connection, job_id: str, body: bytes) -> None:
+    """Keep *body* instead of what was submitted."""
+    conn.execute(update(invocations).where(invocations.c.job_id == job_id).values(body=body))
+
+
 def invocation(conn: Connection, job_id: str) -> bytes | None:
     """What was submitted, byte for byte; None when there is none, or no such job."""
     wanted = select(invocations.c.body).where(invocations.c.job_id == job_id)

@@ -26,23 +26,36 @@ class Diverged(BaseException):
 
 
 class Replaying:
-    """One replay; ``arrive`` is called by wrappers, ``reach`` tells the worker."""
+    """One replay; ``arrive`` is called by wrappers, *reach* and *limit* tell the worker."""
 
-    def __init__(self, replay: "Replay | None", reach: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        replay: "Replay | None",
+        reach: Callable[[], None],
+        limit: Callable[[float], None],
+    ) -> None:
         self._replay = replay
         self._reach = reach
+        self._limit: Callable[[float], None] | None = limit
         self.reached = replay is None
         self.returned = False
         self.value: Any = None
         if replay is None:
             reach()
 
-    def arrive(self, path: tuple[str, ...], parameters: str) -> None:
+    def arrive(
+        self, path: tuple[str, ...], parameters: str, timeout_s: float | None = None
+    ) -> None:
         """A background command's body is about to run.
+
+        Where no caller could say so, the first one's own *timeout_s* is the job's.
 
         Raises:
             Diverged: It is another one than the caller came to first.
         """
+        limit, self._limit = self._limit, None
+        if self._replay is None and limit is not None and timeout_s is not None:
+            limit(timeout_s)
         if self._replay is None or self.reached:
             return
         if path != self._replay.path:
@@ -61,7 +74,7 @@ class Replaying:
 
     def prompted(self, path: tuple[str, ...], name: str) -> tuple[bool, Any]:
         """Whether the caller's user has been asked for this parameter, and the answer."""
-        for asked_path, asked_name, value in self._replay.prompted if self._replay else ():
+        for asked_path, asked_name, value, _hidden in self._replay.prompted if self._replay else ():
             if (tuple(asked_path), asked_name) == (path, name):
                 return True, value
         return False, None

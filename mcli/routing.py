@@ -79,7 +79,7 @@ class Passage:
     def _arrive(self, replaying: replay.Replaying, ctx: Any) -> None:
         from mcli.call import fingerprint
 
-        replaying.arrive(replay.path_of(ctx), fingerprint(ctx))
+        replaying.arrive(replay.path_of(ctx), fingerprint(ctx), self._background.timeout)
 
     def _route(self, ctx: Any) -> None:
         """Send the call to the daemon; return only if the body is to run here."""
@@ -101,7 +101,8 @@ class Passage:
             return "here", None
         settings = Settings.load()
         wanted = self._detach or (settings.enabled and self._background.auto_route)
-        invocation = describe(ctx, self._background) if wanted else None
+        limit_s = self._background.timeout or settings.timeout_s
+        invocation = describe(ctx, self._background, limit_s) if wanted else None
         place = decide(
             inside_job=False,
             enabled=settings.enabled,

@@ -2,6 +2,7 @@
 Apps that a daemon is told to load in advance: ``mcli daemon start --app TARGET``.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -17,12 +18,14 @@ def preloaded(target: str) -> Invocation:
         target: A script, a module, or ``module:attribute``.
 
     Raises:
-        RequestError: It looks like a script, and there is none.
+        RequestError: There is no such script, or no such module.
     """
     place, _, attribute = target.partition(":")
     script = place.endswith(".py") or os.path.sep in place
     if script and not os.path.isfile(place):
         raise RequestError(f"--app {target}: there is no file {place}; give a script or a module")
+    if not script and importlib.util.find_spec(place.partition(".")[0]) is None:
+        raise RequestError(f"--app {target}: there is no module {place}; is it installed here?")
     place = os.path.abspath(place) if script else place
     app = App(
         kind="object" if attribute else "script" if script else "module",

@@ -13,7 +13,7 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
 from mcli.daemon.live import Live
 from mcli.daemon.verdict import ending
-from mcli.errors import MCLIError, ProtocolMismatch
+from mcli.errors import MCLIError, ProtocolMismatch, RequestError
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
@@ -65,6 +65,9 @@ class Caller:
                     f"{payload['protocol']}; restart it with: mcli daemon restart"
                 )
             await self._obey(kind, payload)
+        except (KeyError, TypeError, ValueError) as error:
+            told = f"not a request that this daemon knows: {error!r}"
+            self._link.send(frames.REFUSED, {"code": RequestError.code, "message": told})
         except MCLIError as error:
             self._link.send(frames.REFUSED, {"code": error.code, "message": str(error)})
 

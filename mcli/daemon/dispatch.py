@@ -117,7 +117,7 @@ class Dispatcher:
             "command": " ".join(replay.path) if replay else None,
             "argv": invocation.argv,
             "cwd": invocation.cwd,
-            "invocation": json.dumps(invocation.document()).encode("ascii"),
+            "invocation": _body(invocation),
             "timeout_s": told if told is not None else self.settings.timeout_s,
         }
 
@@ -303,7 +303,13 @@ class Dispatcher:
         streams = live.streams or Streams([], [], b"")
         folder = self.home.job(live.id)
         live.orphan = Orphan(
-            live.info, folder, streams, live.reached, live.size, partial(_grew, live)
+            live.info,
+            folder,
+            streams,
+            live.reached,
+            live.size,
+            self.settings.grace_s,
+            partial(_grew, live),
         )
         if live.info.state is State.STOPPING:
             self._tell_stop(live)
@@ -377,8 +383,14 @@ class Dispatcher:
             self._live.pop(live.id, None)
             if live.streams is not None:
                 live.streams.close()
+            self._forget_secrets(live)
         live.notify()
         self.pump()
+
+    def _forget_secrets(self, live: Live) -> None:
+        kept = live.invocation.kept()
+        if kept != live.invocation:
+            self._store.write(queue.rewrite_invocation, live.id, _body(kept))
 
     async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
         columns: dict[str, Any] = (
@@ -543,6 +555,12 @@ class Dispatcher:
             "limit": self.settings.workers,
         }
 
+    def drain(self) -> None:
+        """Take no more jobs, and let nobody wait for what this daemon will not see."""
+        self.draining = True
+        for live in self._live.values():
+            live.notify()
+
     async def shutdown(self, kill_jobs: bool) -> None:
         """Stop the daemon; with *kill_jobs* end all jobs first."""
         self.draining = True
@@ -596,6 +614,11 @@ def _accept(conn: "Connection", /, **columns: Any) -> JobInfo:
     job = queue.submit(conn, **columns)
     failpoint.reach("pre-commit")
     return job
+
+
+def _body(invocation: Invocation) -> bytes:
+    """An invocation as the store keeps it."""
+    return json.dumps(invocation.document()).encode("ascii")
 
 
 def _longer(path: str, offset: int) -> bool:

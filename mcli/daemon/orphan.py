@@ -46,6 +46,7 @@ class Orphan:
         streams: Streams,
         reached: bool,
         size: int,
+        grace_s: float,
         grew: Callable[[int], None],
     ) -> None:
         assert info.pid is not None
@@ -64,7 +65,7 @@ class Orphan:
             loop.add_reader(fd, self._read, fd)
         if info.timeout_s is not None and info.started_at is not None:
             left = max(0.0, info.started_at + info.timeout_s - time.time())
-            self._timers.append(loop.call_later(left, self.stop, 0.0, "timeout"))
+            self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
 
     def _read(self, fd: int) -> bool:
         """Move what a stream has into the log, once; False when it has nothing now."""

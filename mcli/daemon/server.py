@@ -148,7 +148,7 @@ class _Server:
         dispatcher.pump()
         await self._stop.wait()
         log.info("daemon.stopping")
-        dispatcher.draining = True
+        dispatcher.drain()
         for listener in listeners:
             listener.close()
         look.cancel()

@@ -220,6 +220,10 @@ class Pool:
             env=payload["env"],
             jobs={facts["job"] for facts in payload["jobs"]},
         )
+        for failed in payload["failed"]:
+            log.warning(
+                "worker.import_failed pid=%d app=%s error=%r", worker.pid, worker.app, failed
+            )
         self._workers.append(worker)
         self._on_ready(worker, payload["jobs"])
         starting = self._starting.pop(worker.pid, None)

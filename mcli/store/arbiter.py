@@ -37,6 +37,7 @@ def settle(
     job_id: str,
     *,
     name: str,
+    app: str,
     argv: list[str],
     cwd: str,
     now: float,
@@ -59,7 +60,7 @@ def settle(
     row = {
         "id": job_id,
         "name": _json(name),
-        "app": _json(argv[0] if argv else name),
+        "app": _json(app),
         "argv": _json(argv),
         "cwd": _json(cwd),
         "pid": os.getpid(),

@@ -66,6 +66,7 @@ def writing(path: str) -> Engine:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",  # what is forgotten is overwritten: it may have been a secret
         f"journal_size_limit = {WAL_KEPT}",
     )
     return _engine(path, "rw", NullPool, pragmas, begin="BEGIN IMMEDIATE")

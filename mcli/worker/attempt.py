@@ -23,6 +23,10 @@ from mcli.stream import Stream
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
 
+REACHED: Final = b"R"
+LIMIT: Final = b"T"
+"""What a job tells its worker: that its body is next; the seconds that it may run (a double)."""
+
 READ_BYTES: Final = 1 << 18
 HELD_BYTES: Final = 1 << 16
 """Bytes of withheld output that are kept, for the case that the body is never reached."""
@@ -262,6 +266,15 @@ class Attempt:
             self._kill_at = time.monotonic() + grace_s
             family.signal_group(self.pid, signal.SIGTERM)
             family.signal_group(self.pid, signal.SIGCONT)
+
+    def hear(self, told: bytes) -> bool:
+        """What the job has told; whether it is that its body is next."""
+        reached = told.startswith(REACHED)
+        if reached:
+            self.reached, told = True, told[1:]
+        if told.startswith(LIMIT):
+            self._deadline = time.monotonic() + struct.unpack("d", told[1:9])[0]
+        return reached
 
     def due_s(self) -> float | None:
         """Seconds until ``tick`` has something to do, or None."""

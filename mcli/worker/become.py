@@ -17,6 +17,7 @@ import os
 import runpy
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from mcli.invocation import App, Invocation
 from mcli.outcome import Outcome, write_outcome
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
+from mcli.worker.attempt import LIMIT, REACHED
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
@@ -154,7 +156,7 @@ class Job:
             if self._invocation.app.kind == "exec":
                 self._execute()
             self._replaying = replay.current = replay.Replaying(
-                self._invocation.replay, self._reach
+                self._invocation.replay, self._reach, self._limit
             )
             self._program()
         except replay.Diverged as error:
@@ -223,7 +225,10 @@ class Job:
             self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
-        os.write(self._control, b"R")
+        os.write(self._control, REACHED)
+
+    def _limit(self, timeout_s: float) -> None:
+        os.write(self._control, LIMIT + struct.pack("d", timeout_s))
 
     def _forget_typed(self) -> None:
         """The ends of input that the replay was given instead of its user's."""

@@ -118,6 +118,7 @@ class Worker:
             key=self._key,
             app=asdict(self._app),
             reads=self._preload.reads(),
+            failed=self._preload.failed,
             cwd=os.getcwd() if self._preload.uses_cwd else None,
             env=interpreter_environment(dict(os.environ)),
             jobs=[attempt.facts() for attempt in self._attempts.values()],
@@ -317,11 +318,16 @@ class Worker:
         attempt.close(fd)
 
     def _listen(self, attempt: Attempt) -> None:
-        """The job said that its body is reached, or its end of the pipe is closed."""
+        """The job has something to say, or its end of the pipe is closed."""
+        with contextlib.suppress(BlockingIOError):
+            told = os.read(attempt.control, 64)
+            if attempt.hear(told):
+                self._tell(frames.REACHED, job=attempt.order.job)
+            if not told:
+                self._close_control(attempt)
+
+    def _close_control(self, attempt: Attempt) -> None:
         self._selector.unregister(attempt.control)
-        if os.read(attempt.control, 1):
-            attempt.reached = True
-            self._tell(frames.REACHED, job=attempt.order.job)
         os.close(attempt.control)
         attempt.control = -1
 
@@ -353,6 +359,8 @@ class Worker:
     def _end(self, attempt: Attempt, status: int) -> None:
         if attempt.control >= 0:
             self._listen(attempt)
+        if attempt.control >= 0:  # a child that it forked may hold the other end
+            self._close_control(attempt)
         outcome = attempt.finish(status)
         del self._attempts[attempt.order.job]
         for fd in list(attempt.plugs.readers):

@@ -25,6 +25,9 @@ class Preload:
     def __init__(self, app: App) -> None:
         self._app = app
         self._looked: set[str] = set()
+        self.failed: list[str] = []
+        """Imports that raised something."""
+
         self.uses_cwd = False
         self.uses_argv = False
         """An import looked at the arguments: no import may be done ahead of them."""
@@ -54,8 +57,8 @@ class Preload:
             for load in _imports(tree, self._app):
                 try:
                     load()
-                except BaseException:  # noqa: BLE001, S112 - the job's own import will tell its user
-                    continue
+                except BaseException as error:  # noqa: BLE001 - the job's own will tell its user
+                    self.failed.append(f"{type(error).__name__}: {error}")
         finally:
             unwatch()
 

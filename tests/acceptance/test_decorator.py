@@ -11,7 +11,7 @@ import pytest
 
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, lines
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, lines
 
 SHOP = str(PROGRAMS / "shop.py")
 
@@ -110,6 +110,45 @@ def test_timeout(daemon: Daemon, gate: Gate) -> None:
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "timeout", 124)
     assert job["timeout_s"] == 0.2
     daemon.mcli("wait", job["id"], code=124)
+
+
+def test_timeout_of_a_program(daemon: Daemon, gate: Gate) -> None:
+    """
+    A command's own timeout= holds as well when its program is run by mcli run.
+    """
+    words = [sys.executable, str(PUPPET), "brief", gate.path]
+    client = daemon.begin(sys.executable, "-m", "mcli", "run", "--", *words)
+    gate.arrival()
+    client.communicate(timeout=DEADLINE_S)
+    assert client.returncode == 124
+    (job,) = daemon.jobs()
+    assert (job["state"], job["reason"]) == ("failed", "timeout")
+
+
+def test_timeout_setting_of_the_caller(daemon: Daemon, gate: Gate) -> None:
+    """
+    MCLI_BACKGROUND_TIMEOUT in a caller's environment is the limit of its job.
+    """
+    client = daemon.begin_puppet("obey", gate.path, env={"MCLI_BACKGROUND_TIMEOUT": "0.25"})
+    gate.arrival()
+    client.communicate(timeout=DEADLINE_S)
+    assert client.returncode == 124
+    assert [job["timeout_s"] for job in daemon.jobs()] == [0.25]
+
+
+def test_hidden_answers_are_forgotten(daemon: Daemon) -> None:
+    """
+    What was typed unseen reaches the job, and is not in the store when that has ended.
+    """
+    secret = "s3cr3t-and-unusual"
+    # In a session of its own there is no terminal to read a password from but standard input.
+    client = daemon.begin_puppet("login", stdin=subprocess.PIPE, start_new_session=True)
+    out, err = client.communicate(f"{secret}\nada\n", timeout=DEADLINE_S)
+    assert out.endswith(f"ada {len(secret)}\n"), err
+    daemon.stop()  # it writes what waits, and clears the write-ahead log
+    kept = Path(daemon.home.database).read_bytes()
+    assert b"ada" in kept
+    assert secret.encode() not in kept
 
 
 def test_timeout_setting_gives_way(stopped: Daemon, gate: Gate) -> None:

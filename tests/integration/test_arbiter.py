@@ -35,6 +35,7 @@ def take(store: Store, job_id: str, timeout_s: float = 5.0) -> str:
         store.path,
         job_id,
         name="load \udcff",
+        app="app.py",
         argv=["app.py", "\udcfe\x00"],
         cwd="/\udcfd",
         now=3.0,
@@ -205,7 +206,7 @@ def test_read_only_store_means_not_run(store: Store) -> None:
     script = (
         "import os, sys; from mcli.store.arbiter import settle; from mcli.errors import *\n"
         "os.setuid(65534) if os.getuid() == 0 else os.chmod(sys.argv[1], 0o400)\n"
-        "try: settle(sys.argv[1], sys.argv[2], name='', argv=[], cwd='/', now=1.0)\n"
+        "try: settle(sys.argv[1], sys.argv[2], name='', app='', argv=[], cwd='/', now=1.0)\n"
         "except OutcomeUnknown: print('not run')"
     )
     store.close()
@@ -221,7 +222,7 @@ def test_kill_after_taking_keeps_it_taken(store: Store) -> None:
     job_id = new_id()
     script = (
         "import os, sys; from mcli.store.arbiter import settle\n"
-        "settle(sys.argv[1], sys.argv[2], name='', argv=[], cwd='/', now=1.0)\n"
+        "settle(sys.argv[1], sys.argv[2], name='', app='', argv=[], cwd='/', now=1.0)\n"
         f"os.kill(os.getpid(), {signal.SIGKILL.value})"
     )
     done = subprocess.run([sys.executable, "-c", script, store.path, job_id])
@@ -240,7 +241,7 @@ def test_killed_daemon_is_asked_through_its_store(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, path, job_id])
     assert done.returncode == -signal.SIGKILL
-    ask = partial(settle, path, name="n", argv=[], cwd="/", now=2.0)
+    ask = partial(settle, path, name="n", app="n", argv=[], cwd="/", now=2.0)
     assert (ask(job_id), ask(new_id())) == ("daemon", "here")
 
 

@@ -122,6 +122,15 @@ def nest() -> None:
     print(done.stdout.split()[1] == os.environ["MCLI_JOB_ID"])
 
 
+@cli.command()
+@click.option("--password", prompt=True, hide_input=True)
+@click.option("--user", prompt=True)
+@mcli.background
+def login(password: str, user: str) -> None:
+    """Say how long the password is."""
+    print(user, len(password))
+
+
 if __name__ == "__main__":
     cli()
 
