@@ -49,7 +49,7 @@ class Address(NamedTuple):
         """
         pid = lock_holder(home.lock)
         if pid is None:
-            raise DaemonNotRunning("the daemon is not running; start it with: mcli daemon start")
+            raise DaemonNotRunning
         told = _told(home.address)
         if told.get("pid") != pid:
             raise DaemonNotRunning(f"the daemon (pid {pid}) is still starting; try again")
