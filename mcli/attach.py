@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 
 from mcli import frames, stdio
 from mcli.errors import (
+    AmbiguousJob,
     DaemonError,
     DaemonNotRunning,
     OutcomeUnknown,
@@ -104,9 +105,7 @@ class Wire:
             self.socket.connect(home.attach_socket)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             self.socket.close()
-            raise DaemonNotRunning(
-                "the daemon is not running; start it with: mcli daemon start"
-            ) from error
+            raise DaemonNotRunning from error
         except OSError as error:
             self.socket.close()
             raise DaemonError(f"cannot reach the daemon: {error}") from error
@@ -253,15 +252,18 @@ def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, A
 
     Raises:
         DaemonNotRunning: Nobody is there.
-        UnknownJob: No job, or more than one, is meant.
+        UnknownJob: No job is meant.
+        AmbiguousJob: More than one is.
     """
     wire = Wire(home)
     wire.send(frames.ATTACH, {"protocol": PROTOCOL, "id": job_id, "offset": offset})
     kind, answer = wire.answer()
     if kind == frames.REFUSED:
         wire.close()
-        if answer["code"] in ("unknown_job", "ambiguous_job"):
+        if answer["code"] == UnknownJob.code:
             raise UnknownJob(answer["message"])
+        if answer["code"] == AmbiguousJob.code:
+            raise AmbiguousJob(answer["message"])
         raise refusal(answer)
     return wire, answer
 

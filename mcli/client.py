@@ -8,6 +8,7 @@ holds the lock, because what a file says may have been left by a daemon that is 
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -32,6 +33,10 @@ POLL_S: Final = 30.0
 
 PAGE: Final = 500
 
+UNAUTHORIZED: Final = 401
+
+_NO_TOKEN: Final = re.compile("[^!-~]")
+
 
 class Address(NamedTuple):
     """Where a living daemon is."""
@@ -49,7 +54,7 @@ class Address(NamedTuple):
         """
         pid = lock_holder(home.lock)
         if pid is None:
-            raise DaemonNotRunning("the daemon is not running; start it with: mcli daemon start")
+            raise DaemonNotRunning
         told = _told(home.address)
         if told.get("pid") != pid:
             raise DaemonNotRunning(f"the daemon (pid {pid}) is still starting; try again")
@@ -73,8 +78,9 @@ def _told(path: str) -> Document:
 class Client:
     """A connection to a daemon. Job ids may be prefixes, or ``-`` for the latest."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, source: str = "the token") -> None:
         self.url = url
+        self._source = source
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy has no business between us and this machine
         self._http.headers["Authorization"] = f"Bearer {token}"
@@ -88,8 +94,9 @@ class Client:
         """
         address = Address.find(home)
         try:
-            with open(home.token, encoding="ascii") as file:
-                return cls(address.url, file.read().strip())
+            with open(home.token, encoding="ascii", errors="replace") as file:
+                token = _NO_TOKEN.sub("?", file.read().strip())  # what no header can hold
+                return cls(address.url, token, source=home.token)
         except OSError as error:
             raise DaemonError(f"cannot read the token {home.token}: {error.strerror}") from error
 
@@ -183,6 +190,10 @@ class Client:
             ) from error
         if answer.ok:
             return answer
+        if answer.status_code == UNAUTHORIZED:
+            raise DaemonError(
+                f"{self._source} is not what the daemon asks for; run: mcli daemon restart"
+            )
         raise error_in(_problem(answer), answer.status_code)
 
 

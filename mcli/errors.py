@@ -83,6 +83,11 @@ class DaemonNotRunning(DaemonError):
 
     code = "daemon_not_running"
 
+    def __init__(
+        self, message: str = "the daemon is not running; start it with: mcli daemon start"
+    ) -> None:
+        super().__init__(message)
+
 
 class ProtocolMismatch(DaemonError):
     """The other end speaks another version of the protocol."""

@@ -16,17 +16,22 @@ from mcli.output import Record
 @click.command()
 @click.argument("job")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
-@click.option("--stdout", "stream", flag_value="stdout", help="Only what went to stdout.")
-@click.option("--stderr", "stream", flag_value="stderr", help="Only what went to stderr.")
+@click.option("--stdout", is_flag=True, help="Only what went to stdout.")
+@click.option("--stderr", is_flag=True, help="Only what went to stderr.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its local time.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
-def logs(job: str, follow: bool, stream: str | None, timestamps: bool, tail: int | None) -> None:
+def logs(
+    job: str, follow: bool, stdout: bool, stderr: bool, timestamps: bool, tail: int | None
+) -> None:
     """Show what JOB has printed: stdout and stderr in the order in which they came.
 
     All of it goes to stdout, the bytes unchanged.
     """
     from mcli.client import Client
 
+    if stdout and stderr:
+        raise click.UsageError("--stdout and --stderr exclude each other; without them: both")
+    stream = "stdout" if stdout else "stderr" if stderr else None
     with Client.connect(Home.find()) as client:
         job_id = client.job(job)["id"]
         after = 0

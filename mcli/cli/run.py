@@ -14,7 +14,7 @@ from mcli.errors import DaemonError, NotExecutable, NotFound
 from mcli.surroundings import surroundings
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "-d", "--detach", is_flag=True, envvar="MCLI_DETACH", help="Print the job's id and exit."
 )

@@ -69,7 +69,7 @@ def verify(tty: bool, as_json: bool, timeout_s: float, argv: tuple[str, ...]) ->
     if not argv:
         raise click.UsageError("name the program to verify: mcli verify -- python app.py …")
     if not is_background_available():
-        raise DaemonNotRunning("the daemon is not running; start it with: mcli daemon start")
+        raise DaemonNotRunning
     program = Program(argv=argv, cwd=os.getcwd(), env=os.environ, deadline_s=timeout_s)
     try:
         verdicts = [compare(program, terminal=terminal) for terminal in (False, True)[: 1 + tty]]

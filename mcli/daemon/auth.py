@@ -9,13 +9,19 @@ own name to 127.0.0.1 is turned away here. Then the token is asked for.
 
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
+from typing import Final
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcli.problem import MEDIA_TYPE, problem
+
+TOKEN: Final = re.compile(r"[!-~]{32,}")
+"""What a token looks like: nothing that a header cannot hold, and not too short to guess."""
 
 
 class Guard:
@@ -50,12 +56,17 @@ def _refuse(code: str, status: int, detail: str) -> JSONResponse:
 
 
 def make_token(path: str) -> str:
-    """The token in the file at *path*, which only its owner can read; made if there is none."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
+    """The token in the file at *path*, which only its owner can read.
+
+    Made if there is none, or if what stands there cannot be one.
+    """
+    with suppress(FileNotFoundError):
+        with open(path, encoding="ascii", errors="replace") as file:
+            token = file.read().strip()
+        if TOKEN.fullmatch(token):
+            return token
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="ascii") as file:
         token = secrets.token_urlsafe(32)
         file.write(token + "\n")

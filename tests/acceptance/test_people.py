@@ -10,6 +10,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from mcli.attach import attach_wire
+from mcli.errors import AmbiguousJob
+
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines
 
 FIELDS = [
@@ -76,6 +79,18 @@ def test_run_detach(daemon: Daemon, gate: Gate) -> None:
     inside = gate.arrival()
     assert (done.stdout, done.stderr) == (f"{inside.job_id}\n", "")
     assert daemon.job()["name"] == "mine"
+
+
+def test_run_with_an_option_that_is_none(daemon: Daemon) -> None:
+    """
+    Before PROGRAM only mcli's own options may stand; after it everything is the program's.
+    """
+    done = daemon.mcli("run", "--bogus", "true", code=2)
+    assert "No such option" in done.stderr
+    assert "--bogus" in done.stderr
+    assert daemon.jobs() == []
+    done = daemon.mcli("run", "echo", "--bogus", "-d", "--", "--name")
+    assert done.stdout == "--bogus -d -- --name\n"
 
 
 def test_run_without_a_daemon(stopped: Daemon) -> None:
@@ -170,8 +185,11 @@ def test_ids_may_be_shortened(daemon: Daemon) -> None:
     for job_id in (first, second):
         short = job_id[: len(shared) + 1]
         assert json.loads(daemon.mcli("inspect", short, "--json").stdout)["id"] == job_id
-    done = daemon.mcli("inspect", shared, code=2)
-    assert done.stderr.count("\n") == 1
+    for verb in ("inspect", "attach"):
+        done = daemon.mcli(verb, shared, code=2)
+        assert done.stderr.count("\n") == 1
+    with pytest.raises(AmbiguousJob, match="give more of it"):
+        attach_wire(daemon.home, shared, 0)
 
 
 def test_logs(daemon: Daemon) -> None:

@@ -296,3 +296,13 @@ def test_token_is_made_once(tmp_path: Path) -> None:
     assert len(token) >= 32
     assert path.stat().st_mode & 0o777 == 0o600
     assert make_token(str(path)) == token
+
+
+@pytest.mark.parametrize("damaged", [b"", b"short\n", b"\xff\0" * 32, b"two\nlines" * 9])
+def test_damaged_token_is_made_anew(tmp_path: Path, damaged: bytes) -> None:
+    """What cannot be a token is replaced when the daemon starts, so that a restart helps."""
+    path = tmp_path / "token"
+    path.write_bytes(damaged)
+    assert len(make_token(str(path))) >= 32
+    assert path.read_bytes() != damaged
+    assert path.stat().st_mode & 0o777 == 0o600

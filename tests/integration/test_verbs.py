@@ -124,6 +124,15 @@ def test_unknown_job_exits_2_with_one_line(server: Served, verb: str) -> None:
     assert "'nope' is not a job id" in refused(server, 2, verb, "nope")
 
 
+@pytest.mark.parametrize("token", [b"", b"another\n", b"\xff\0\n\x01", b"two\nlines\n"])
+def test_wrong_token_names_its_file(server: Served, token: bytes) -> None:
+    """A token that the daemon does not know, or that is none: exit 125, and what helps."""
+    path = server.shelf.home.token
+    Path(path).write_bytes(token)
+    told = refused(server, 125, "ps")
+    assert told == f"mcli: {path} is not what the daemon asks for; run: mcli daemon restart\n"
+
+
 @pytest.mark.parametrize(
     "line",
     ["", "ps", "inspect a", "logs a", "wait a", "cancel a", "kill a", "rerun a", "daemon status"],

@@ -3,7 +3,9 @@
 import io
 
 import pytest
+from click.testing import CliRunner
 
+from mcli.cli import main
 from mcli.cli.logs import last_lines, latest, stamped, write
 from mcli.output import Record
 from mcli.stream import Stream
@@ -57,3 +59,10 @@ def test_bytes_are_written_unchanged() -> None:
     out = io.BytesIO()
     write(records(b"\xff\x00\r\n", b"\x1b[1m"), timestamps=False, out=out)
     assert out.getvalue() == b"\xff\x00\r\n\x1b[1m"
+
+
+def test_both_streams_by_name_are_a_usage_error() -> None:
+    """--stdout and --stderr together are refused: exit 2, and a line that says what to do."""
+    done = CliRunner().invoke(main, ["logs", "-", "--stdout", "--stderr"])
+    assert done.exit_code == 2
+    assert "--stdout and --stderr exclude each other" in done.output

@@ -43,6 +43,12 @@ def test_errors_are_drawn_as_they_are() -> None:
         assert drawn[0].index(kind.__name__) == 4 + 4 * depth
 
 
+def test_daemon_that_does_not_run_is_told_in_the_same_words() -> None:
+    """Whoever finds no daemon says the same, and how to start one."""
+    told = "the daemon is not running; start it with: mcli daemon start"
+    assert str(errors.DaemonNotRunning()) == told
+
+
 def test_error_codes_are_distinct() -> None:
     """No two errors share the code that crosses the wire."""
     codes = [kind.code for kind in family()]
