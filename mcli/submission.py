@@ -1,18 +1,17 @@
 """
 Submitting a command from a program, by its parameters instead of a command line.
 
-The values are checked by the command's own Click types before anything is sent. What is
-sent is a command line again: ``--option=value``, and ``--`` before arguments, so that a
-value can never become an option.
+What is sent is a command line: ``mcli.command_line`` makes it, and checks the values,
+before anything is sent.
 """
 
 import os
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 from mcli import replay
 from mcli.attach import submit as send
+from mcli.command_line import command_line
 from mcli.errors import MCLIError, OutcomeUnknown, RequestError
 from mcli.handle import Job
 from mcli.home import Home
@@ -32,7 +31,8 @@ def submit(command: Any, /, **params: Any) -> Job:
 
     Raises:
         TypeError: Not a background command, or an unknown parameter.
-        click.UsageError: A value is missing or wrong, in Click's own words.
+        click.UsageError: A value is missing or wrong, in Click's own words; or no words
+            stand for it.
         DaemonNotRunning: There is no daemon. Nothing was sent, and nothing is run here.
         OutcomeUnknown: It may have been accepted.
     """
@@ -79,102 +79,6 @@ def _command(command: Any) -> Any:
 def _is_click_function(function: Any) -> bool:
     """Whether Click's decorators have left more on it than our own option."""
     return any(param.name != DETACH for param in function.__click_params__)
-
-
-# The command line -----------------------------------------------------------------------
-
-
-def command_line(command: Any, params: dict[str, Any]) -> list[str]:
-    """*params* as words that Click parses back into the same values.
-
-    Raises:
-        TypeError: The command has no such parameter.
-        click.UsageError: A value is missing or wrong.
-    """
-    known = {param.name: param for param in command.params if param.name != DETACH}
-    for name in params:
-        if name not in known:
-            names = ", ".join(known) or "none"
-            raise TypeError(f"{command.name} has no parameter {name!r}; it has: {names}")
-    ctx = command.context_class(command, info_name=command.name)
-    options: list[str] = []
-    arguments: list[str] = []
-    for name, param in known.items():
-        value = params.get(name)
-        if value is None:
-            _check_missing(ctx, param)
-            continue
-        _check_value(ctx, param, value)
-        if param.param_type_name == "argument":
-            arguments += _texts(param, value)
-        else:
-            options += _option(ctx, param, value)
-    return [*options, "--", *arguments] if arguments else options
-
-
-def _check_value(ctx: Any, param: Any, value: Any) -> None:
-    if hasattr(param, "type_cast_value"):
-        param.type_cast_value(ctx, value)
-    else:  # Typer's parameters leave it to another object
-        param.get_runtime_param().coerce(value, param=param, ctx=ctx)
-
-
-def _check_missing(ctx: Any, param: Any) -> None:
-    default = param.get_default(ctx)
-    # Click tells an absent value from None by a mark of its own since 8.3.
-    absent = default is None or param.value_is_missing(default)
-    if param.required and absent and param.value_from_envvar(ctx) is None:
-        exceptions = sys.modules[type(ctx).__module__.replace(".core", ".exceptions")]
-        raise exceptions.MissingParameter(ctx=ctx, param=param)
-
-
-def _option(ctx: Any, param: Any, value: Any) -> list[str]:
-    long = max(param.opts, key=len)
-    if getattr(param, "count", False):
-        return [long] * int(value)
-    if getattr(param, "is_flag", False):
-        return _flag(ctx, param, value, long)
-    if param.nargs == 1:
-        return [_equals(long, text) for text in _texts(param, value)]
-    rows = value if param.multiple else [value]
-    return [word for row in rows for word in (long, *map(_text, row))]
-
-
-def _flag(ctx: Any, param: Any, value: Any, long: str) -> list[str]:
-    if not getattr(param, "is_bool_flag", True):
-        return [long] if value == param.flag_value else []
-    if value:
-        return [long]
-    if param.secondary_opts:
-        return [max(param.secondary_opts, key=len)]
-    if param.get_default(ctx):
-        raise RequestError(f"{long} has no counterpart that turns it off")
-    return []
-
-
-def _equals(option: str, text: str) -> str:
-    return f"{option}={text}" if option.startswith("--") else f"{option}{text}"
-
-
-def _texts(param: Any, value: Any) -> list[str]:
-    many = getattr(param, "multiple", False) or param.nargs != 1
-    return [_text(item) for item in value] if many and _is_list(value) else [_text(value)]
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
-
-
-def _text(value: Any) -> str:
-    """A value as it would be typed."""
-    import datetime
-    import enum
-
-    if isinstance(value, enum.Enum):
-        return str(value.value)
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(timespec="seconds")
-    return os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else str(value)
 
 
 # Finding the command again --------------------------------------------------------------

@@ -29,8 +29,8 @@ LAYERS = {
         standard_input states stream ticket version
     """,
     "caller": """
-        attach call decorators handle program replay routing status stdio submission
-        surroundings
+        attach call command_line decorators handle program replay routing status stdio
+        submission surroundings
     """,
     "store": "store",
     "queue": "queue",
