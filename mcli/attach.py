@@ -6,12 +6,12 @@ The only part of mcli that runs in the caller's process while a job runs. Speaks
 ``detach``, when it is accepted), and says how; the caller then ends the same way.
 """
 
+import _socket as socket  # what ``socket`` is made of, 2 ms sooner: every routed call pays it
 import contextlib
 import json
 import os
 import select
 import signal
-import socket
 import struct
 import sys
 import time
@@ -116,7 +116,8 @@ class Wire:
     def send(self, kind: int, payload: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         data = frames.encode(kind, payload)
         if fds:
-            sent = socket.send_fds(self.socket, [data], list(fds))
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
+            sent = self.socket.sendmsg([data], [rights])
             data = data[sent:]
         if data:
             self.socket.sendall(data)
