@@ -58,7 +58,7 @@ class Verdict:
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--tty/--no-tty", default=True, help="Compare at a terminal too.  [default: tty]")
+@click.option("--tty/--no-tty", default=True, show_default=True, help="Compare at a terminal too.")
 @click.option("--files", is_flag=True, help="Compare the files below this directory too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
