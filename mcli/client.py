@@ -129,11 +129,26 @@ class Client:
             limit = None if limit is None else limit - size
 
     def wait(self, job_id: str, timeout_s: float | None = POLL_S) -> Document:
-        """The job once it is final, or as it is after *timeout_s* seconds (at most 60)."""
-        poll = {"timeout_s": timeout_s}
-        return self._document(
-            "GET", f"{_job(job_id)}/wait", params=poll, answer_s=ANSWER_S + POLL_S
-        )
+        """The job once it is final, or as it is after *timeout_s* seconds (at most 60).
+
+        A daemon that is about to stop answers at once.
+
+        Raises:
+            DaemonNotRunning: It has stopped.
+        """
+        path, poll = f"{_job(job_id)}/wait", {"timeout_s": timeout_s}
+        try:
+            return self._document("GET", path, params=poll, answer_s=ANSWER_S + POLL_S)
+        except DaemonError as error:
+            cause = error.__cause__
+            if not isinstance(cause, requests.RequestException) or isinstance(
+                cause, requests.Timeout
+            ):
+                raise
+            raise DaemonNotRunning(
+                f"the daemon stopped; job {job_id} runs on; "
+                f"wait again with: mcli daemon start && mcli wait {job_id}"
+            ) from error
 
     def output(
         self, job_id: str, *, stream: str | None = None, after: int = 0, follow: bool = False

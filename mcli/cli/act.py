@@ -33,9 +33,10 @@ def cancel(jobs: Sequence[str]) -> None:
     "--signal",
     "signum",
     default="KILL",
+    show_default=True,
     metavar="SIG",
     callback=lambda _ctx, _param, value: signal_number(value),
-    help="Signal to send, by name or number. Unless given: KILL.",
+    help="Signal to send, by name or number.",
 )
 @click.argument("job")
 def kill(signum: int, job: str) -> None:

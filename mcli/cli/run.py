@@ -16,7 +16,12 @@ from mcli.surroundings import surroundings
 
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
-    "-d", "--detach", is_flag=True, envvar="MCLI_DETACH", help="Print the job's id and exit."
+    "-d",
+    "--detach",
+    is_flag=True,
+    envvar="MCLI_DETACH",
+    show_envvar=True,
+    help="Print the job's id and exit.",
 )
 @click.option("--name", metavar="N", help="Name shown in lists. Unless given: the program's.")
 @click.argument(

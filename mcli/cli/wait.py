@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from mcli.cli import complain
 from mcli.home import Home
 from mcli.states import FINAL, Reason, State
 
@@ -50,7 +51,8 @@ def wait(jobs: Sequence[str], first: bool, timeout_s: float | None) -> None:
         if first:
             break
     else:
-        if len(codes) < len(found):
+        if left := [each for each in found if each not in codes]:
+            complain(f"waited {timeout_s:g} s; not ended yet: {', '.join(left)}")
             sys.exit(TIMED_OUT)
     sys.exit(next((codes[each] for each in found if codes.get(each)), 0))
 

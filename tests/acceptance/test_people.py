@@ -316,11 +316,12 @@ def test_wait_for_any(daemon: Daemon, gate: Gate) -> None:
 
 def test_wait_gives_up(daemon: Daemon, gate: Gate) -> None:
     """
-    wait --timeout exits 124 and the job runs on.
+    wait --timeout says so and exits 124, and the job runs on.
     """
     job_id = daemon.submit("obey", gate.path)
     gate.arrival()
-    assert daemon.mcli("wait", job_id, "--timeout", "0.1", code=124).stdout == ""
+    done = daemon.mcli("wait", job_id, "--timeout", "0.1", code=124)
+    assert (done.stdout, done.stderr) == ("", f"mcli: waited 0.1 s; not ended yet: {job_id}\n")
     assert daemon.job(job_id)["state"] == "running"
 
 

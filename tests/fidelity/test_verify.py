@@ -1,8 +1,18 @@
 """``mcli verify``: the same comparison, for anybody's command."""
 
+import errno
 import json
+import os
 import subprocess
 from pathlib import Path
+
+import pytest
+
+from mcli.cli.verify import compare
+from mcli.client import Client
+from mcli.errors import MCLIError
+from mcli.home import Home
+from mcli.stage import Program
 
 from .case import PROGRAMS, PYTHON, Arg, python
 from .conftest import Daemon
@@ -19,10 +29,39 @@ unequal()
 """
 
 
-def verify(daemon: Daemon, *args: Arg, **env: str) -> subprocess.CompletedProcess[str]:
+STUCK = """\
+import os, time, click, mcli
+
+@click.command()
+@mcli.background
+def stuck():
+    if os.environ['MCLI_BACKGROUND_ENABLED'] == os.environ['STUCK']:
+        time.sleep(600)
+
+stuck()
+"""
+
+WRITES = """\
+import click, mcli
+
+@click.command()
+@click.argument("mode")
+@mcli.background
+def writes(mode):
+    with open("left-behind", mode) as file:
+        file.write("line")
+
+writes()
+"""
+
+
+def verify(
+    daemon: Daemon, *args: Arg, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run the verb to its end."""
     return subprocess.run(
         [PYTHON, "-m", "mcli", "verify", *args],
+        cwd=cwd,
         env={**daemon.env, **env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -53,6 +92,69 @@ def test_difference_is_shown_and_exits_1(daemon: Daemon, tmp_path: Path) -> None
     assert done.returncode == 1
     assert "-local is false\\n" in done.stdout.splitlines()
     assert "+local is true\\n" in done.stdout.splitlines()
+
+
+def test_local_run_that_does_not_end_exits_125(daemon: Daemon, tmp_path: Path) -> None:
+    """A run here that is stuck proves nothing: one line, and nothing more is run."""
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    before = daemon.jobs()
+    done = verify(daemon, "--timeout", "0.1", "--", PYTHON, str(script), STUCK="false")
+    assert done.stdout == (
+        "pipes: the local run did not end in time; give it longer with --timeout\n"
+    )
+    assert (done.returncode, done.stderr) == (125, "")
+    assert daemon.jobs() == before
+
+
+def test_routed_run_that_does_not_end_is_cancelled(daemon: Daemon, tmp_path: Path) -> None:
+    """A routed run that is stuck proves nothing: one line, exit 125, and its job is ended."""
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    words = ["--timeout", "3", "--", PYTHON, str(script)]
+    done = verify(daemon, *words, cwd=tmp_path, STUCK="true")
+    assert done.stdout == (
+        "pipes: the routed run did not end in time; give it longer with --timeout\n"
+    )
+    assert (done.returncode, done.stderr) == (125, "")
+    with Client.connect(Home(str(daemon.home))) as client:
+        job = client.wait("-", 30)
+    assert (job["cwd"], job["state"]) == (str(tmp_path), "cancelled")
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "inf"])
+def test_timeout_is_above_0(daemon: Daemon, timeout: str) -> None:
+    """No time at all, and time without end, are wrong use: exit 2."""
+    done = verify(daemon, "--timeout", timeout, "--", *python("bare.py"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--timeout" in done.stderr
+
+
+def test_files_are_compared_when_asked_for(daemon: Daemon, tmp_path: Path) -> None:
+    """With --files what is left behind counts; without, it does not."""
+    script = tmp_path / "writes.py"
+    script.write_text(WRITES)
+    for mode, options, code in (("w", ["--files"], 0), ("a", [], 0), ("a", ["--files"], 1)):
+        words = ["--no-tty", *options, "--", PYTHON, str(script), mode]
+        done = verify(daemon, *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (code, "")
+    assert "--- files, local" in done.stdout
+    assert "left-behind" in done.stdout
+
+
+def test_files_that_cannot_be_read_prove_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --files, a file that cannot be read: an error of exit code 125 that names it."""
+
+    def unreadable(folder: str) -> tuple[str, ...]:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{folder}/secret")
+
+    monkeypatch.setattr("mcli.cli.verify.files_below", unreadable)
+    program = Program(argv=["true"], cwd=str(tmp_path), env=os.environ)
+    with pytest.raises(MCLIError, match="/secret'; make them readable") as caught:
+        compare(program, terminal=False, files=True)
+    assert caught.value.exit_code == 125
 
 
 def test_json_names_each_stage(daemon: Daemon) -> None:

@@ -36,6 +36,7 @@ class Shelf:
         self.shutdowns: list[bool] = []
         self.followed = threading.Event()
         """Set when somebody waits for output or for an end."""
+        self.draining = False
         self._changed = asyncio.Condition()
 
     def clear(self) -> None:
@@ -105,8 +106,14 @@ class Shelf:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._changed:
                 self.followed.set()
-                await self._changed.wait_for(lambda: self.jobs[job_id].is_final)
+                await self._changed.wait_for(lambda: self.draining or self.jobs[job_id].is_final)
         return self.jobs[job_id]
+
+    async def drain(self) -> None:
+        """From now on nobody waits any more: the end is near."""
+        async with self._changed:
+            self.draining = True
+            self._changed.notify_all()
 
     async def output_grew(self, job_id: str, offset: int) -> bool:
         path = self._log(job_id)

@@ -258,7 +258,34 @@ def test_wait_for_several(server: Served) -> None:
 
 def test_wait_gives_up_with_124(server: Served, job: JobInfo) -> None:
     """When the time is up and the job is not, the exit code is 124."""
-    assert mcli(server.shelf.home, "wait", job.id, "--timeout", "0").returncode == 124
+    told = refused(server, 124, "wait", job.id, "--timeout", "0")
+    assert told == f"mcli: waited 0 s; not ended yet: {job.id}\n"
+
+
+def test_wait_for_a_job_whose_daemon_stops(tmp_path: Path) -> None:
+    """When the daemon stops meanwhile, wait says so in one line, and exits 125."""
+    home = Home(str(tmp_path))
+    with contextlib.ExitStack() as until_stopped:
+        server = until_stopped.enter_context(served(home))
+        lock = until_stopped.enter_context(open(home.lock, "w"))
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        announce(home, server.url)
+        job = server.do(server.shelf.put())
+        waiter = subprocess.Popen(
+            [*MCLI, "wait", job.id],
+            env=environment(home.root),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert server.shelf.followed.wait(20)
+        server.do(server.shelf.drain())
+    out, err = waiter.communicate(timeout=20)
+    assert (waiter.returncode, out) == (125, "")
+    assert err == (
+        f"mcli: the daemon stopped; job {job.id} runs on; "
+        f"wait again with: mcli daemon start && mcli wait {job.id}\n"
+    )
 
 
 def test_wait_any_ends_with_the_first(server: Served, job: JobInfo) -> None:

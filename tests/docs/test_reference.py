@@ -4,14 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from reference import FOLDER, PAGES, write
 
 from mcli import errors
-from mcli.cli.reference import PAGES, write
 from mcli.problem import family
 from mcli.settings import Settings
 from mcli.states import MOVES, Reason, State
-
-FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def page(name: str) -> str:
@@ -20,7 +18,7 @@ def page(name: str) -> str:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_what_the_code_makes(name: str) -> None:
-    """Each page is as the code makes it; otherwise run: python -m mcli.cli.reference"""
+    """Each page is as the code makes it; otherwise run: python tests/docs/reference.py"""
     assert page(name) == PAGES[name]()
 
 
@@ -30,6 +28,21 @@ def test_settings_are_all_there() -> None:
     for each in dataclasses.fields(Settings):
         for spelling in (each.metadata["variable"], each.name, each.metadata["option"]):
             assert not spelling or f"`{spelling}`" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "note"),
+    [
+        ("-d, --detach", "[env: MCLI_DETACH]"),
+        ("-s, --signal SIG", "[default: KILL]"),
+        ("--tty/--no-tty", "[default: tty]"),
+        ("--timeout SECONDS", "[default: 60.0]"),
+    ],
+)
+def test_commands_show_variables_and_defaults(option: str, note: str) -> None:
+    """An option that has a variable or a default shows it."""
+    (row,) = [line for line in page("commands.md").splitlines() if line.startswith(f"| `{option}`")]
+    assert row.endswith(f" {note} |")
 
 
 def test_errors_are_drawn_as_they_are() -> None:

@@ -1,7 +1,7 @@
 """
 The pages of docs/reference that say what the code says: made from it, never by hand.
 
-``python -m mcli.cli.reference`` writes them; a test compares.
+    python tests/docs/reference.py [FOLDER]     write them; a test compares
 """
 
 import inspect
@@ -20,9 +20,9 @@ from mcli.problem import family
 from mcli.settings import Settings, default
 from mcli.states import FINAL, MOVES, Reason, State
 
-FOLDER: Final = Path("docs/reference")
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 
-MADE: Final = "<!-- Made by python -m mcli.cli.reference; change the code, not this page. -->"
+MADE: Final = "<!-- Made by python tests/docs/reference.py; change the code, not this page. -->"
 
 OTHER_VARIABLES: Final = (
     ("MCLI_HOME", "The state directory. Unless set: mcli in $XDG_STATE_HOME or ~/.local/state."),
@@ -118,7 +118,16 @@ def _metavar(parameter: click.Argument | click.Option) -> str:
 def _option(option: click.Option) -> tuple[str, str]:
     value = "" if option.is_flag else f" {_metavar(option)}"
     names = "/".join([", ".join(option.opts), *option.secondary_opts])
-    return f"`{names}{value}`", " ".join((option.help or "").split())
+    notes = [f"[env: {option.envvar}]"] if option.envvar else []
+    notes += [f"[default: {_option_default(option)}]"] if option.show_default else []
+    return f"`{names}{value}`", " ".join([*(option.help or "").split(), *notes])
+
+
+def _option_default(option: click.Option) -> str:
+    """As Click's help has it: of a pair of flags the one that is on."""
+    if option.secondary_opts:
+        return (option.opts if option.default else option.secondary_opts)[0].lstrip("-")
+    return str(option.default)
 
 
 def states_page() -> str:
