@@ -121,7 +121,7 @@ class StoreUnreadable(StoreError):
 
 
 class JobFailed(MCLIError):
-    """The result was asked of a job that has none, because it did not succeed."""
+    """The result was asked of a job that has none: it did not succeed, or it was not kept."""
 
     code = "job_failed"
 
