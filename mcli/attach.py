@@ -97,6 +97,8 @@ class Wire:
     """One connection to the daemon."""
 
     def __init__(self, home: Home, timeout_s: float = ACCEPT_S) -> None:
+        self.deadline: float | None = None
+        """When (``time.monotonic``) to stop waiting for an answer, however it dribbles in."""
         self._decoder = frames.Decoder()
         self._ready: list[tuple[int, bytes]] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -123,8 +125,17 @@ class Wire:
             self.socket.sendall(data)
 
     def receive(self) -> list[tuple[int, bytes]]:
-        """Frames that have come, at least one; [] at the end of the connection."""
+        """Frames that have come, at least one; [] at the end of the connection.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         while True:
+            if self.deadline is not None:
+                left = self.deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the daemon has not answered in time")
+                self.socket.settimeout(left)
             data = self.socket.recv(1 << 18)
             if not data:
                 return []

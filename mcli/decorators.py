@@ -119,10 +119,7 @@ def wrap(told: Background, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _detach(kwargs: dict[str, Any]) -> bool:
-    import os
-
-    asked = bool(kwargs.pop(DETACH, False))
-    return asked or os.environ.get("MCLI_DETACH", "").lower() in ("1", "true", "yes", "on")
+    return bool(kwargs.pop(DETACH, False))
 
 
 def _submit(self: Any, /, **params: Any) -> Any:

@@ -16,7 +16,7 @@ Everything mcli raises on purpose.
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
-    ├── JobFailed                   125   ``Job.result()`` of a job that did not succeed
+    ├── JobFailed                   125   ``Job.result()`` of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
     ├── NotFound                    127   there is no such program
     └── OutcomeUnknown               75   it may or may not have been accepted; not run here
@@ -126,7 +126,7 @@ class StoreUnreadable(StoreError):
 
 
 class JobFailed(MCLIError):
-    """The result was asked of a job that has none, because it did not succeed."""
+    """The result was asked of a job that has none: it did not succeed, or it was not kept."""
 
     code = "job_failed"
 

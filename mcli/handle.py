@@ -3,13 +3,16 @@ A submitted job in the hands of the program that submitted it.
 """
 
 import json
+import os
 import time
 from typing import Any
 
 from mcli import frames
 from mcli.attach import Wire, attach_wire, refusal
-from mcli.errors import InvalidTransition, JobFailed
+from mcli.errors import InvalidTransition, JobFailed, UnknownJob
 from mcli.home import Home
+from mcli.ids import is_id
+from mcli.outcome import read_outcome
 from mcli.output import read_records
 from mcli.stream import Stream
 from mcli.version import PROTOCOL
@@ -39,22 +42,20 @@ class Job:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         wire, _ = attach_wire(self._home, self.id, _NO_OUTPUT)
         try:
+            wire.socket.settimeout(None)
+            wire.deadline = deadline
             ready = wire.waiting()
             while True:
                 for kind, payload in ready:
                     if kind == frames.FINISHED:
                         document: dict[str, Any] = json.loads(payload)["job"]
                         return document
-                ready = self._next(wire, deadline)
+                ready = self._next(wire)
         finally:
             wire.close()
 
-    def _next(self, wire: Wire, deadline: float | None) -> list[tuple[int, bytes]]:
-        left = None if deadline is None else deadline - time.monotonic()
+    def _next(self, wire: Wire) -> list[tuple[int, bytes]]:
         try:
-            if left is not None and left <= 0:
-                raise TimeoutError
-            wire.socket.settimeout(left)
             found = wire.receive()
         except TimeoutError:
             raise TimeoutError(f"job {self.id} has not ended in time; it runs on") from None
@@ -66,31 +67,52 @@ class Job:
         """What the command returned, once it has: any JSON value.
 
         Raises:
-            JobFailed: It did not succeed; the message says how it ended.
+            JobFailed: It did not succeed, or what it returned is not JSON or larger than
+                1 MiB; the message says which.
             TimeoutError: See ``wait``.
         """
         document = self.wait(timeout_s)
         if document["state"] == "succeeded":
+            self._check_result(document)
             return document["result"]
         how = f"{document['state']} ({document['reason']})"
         last = (document["error"] or "").strip().rpartition("\n")[2]
         raise JobFailed(f"job {self.id} {how}" + (f": {last}" if last else ""))
+
+    def _check_result(self, document: dict[str, Any]) -> None:
+        """Not a stand-in for a value that could not be kept: it could be taken for the value."""
+        outcome = read_outcome(self._home.job(document["id"]), document["attempt"])
+        if outcome is not None and outcome.returned and not outcome.has_result:
+            why = "is larger than 1 MiB" if outcome.result["truncated"] else "is not JSON"
+            raise JobFailed(f"job {self.id} succeeded, but what it returned {why}")
 
     def output(self, stream: str | None = None) -> bytes:
         """What it has printed so far: both streams in order, or ``"stdout"`` or ``"stderr"``.
 
         Raises:
             ValueError: Another stream was asked for.
+            UnknownJob: The state directory has no such job.
         """
         if stream not in (None, "stdout", "stderr"):
             raise ValueError(f"stream={stream!r}: 'stdout', 'stderr' or None for both")
         wanted = Stream.STDERR if stream == "stderr" else Stream.STDOUT
-        path = f"{self._home.job(self.id)}/output.log"
+        path = f"{self._folder()}/output.log"
         found, offset = [], 0
         while block := read_records(path, offset):
             found += [record.data for record in block if stream is None or record.stream == wanted]
             offset = block[-1].next_offset
         return b"".join(found)
+
+    def _folder(self) -> str:
+        """Where its files are; a job that waits for its turn has none yet."""
+        from mcli.store.arbiter import is_known
+
+        folder = self._home.job(self.id)
+        if not is_id(self.id) or not (
+            os.path.isdir(folder) or is_known(self._home.database, self.id)
+        ):
+            raise UnknownJob(f"no job has the id {self.id!a}")
+        return folder
 
     def cancel(self) -> None:
         """Ask it to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.

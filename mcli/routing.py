@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from mcli import replay
-from mcli.errors import DaemonError, DaemonNotRunning, MCLIError, OutcomeUnknown
+from mcli.errors import BadSetting, DaemonError, DaemonNotRunning, MCLIError, OutcomeUnknown
 
 if TYPE_CHECKING:
     from mcli.decorators import Background
@@ -58,11 +58,13 @@ class Passage:
         if replay.current is not None:
             if ctx is not None:
                 self._arrive(replay.current, ctx)
-        elif ctx is not None and not _passed_here:
-            self._route(ctx)
-            _passed_here = True
-        elif ctx is not None and self._detach and not inside_job():
-            _fail(DaemonError(_NOT_REPLAYABLE))
+        elif ctx is not None:
+            self._detach = self._detach or _detach_variable()
+            if not _passed_here:
+                self._route(ctx)
+                _passed_here = True
+            elif self._detach and not inside_job():
+                _fail(DaemonError(_NOT_REPLAYABLE))
         return self
 
     def __exit__(
@@ -139,6 +141,19 @@ class Passage:
         from mcli import standard_input
 
         standard_input.unread(invocation["ahead"])
+
+
+def _detach_variable() -> bool:
+    """What ``MCLI_DETACH`` says. In a job it says nothing: that one is detached already."""
+    text = os.environ.get("MCLI_DETACH")
+    if not text or inside_job():
+        return False
+    from mcli.settings import yes_or_no
+
+    try:
+        return yes_or_no(text)
+    except ValueError as wanted:
+        _fail(BadSetting(f"MCLI_DETACH is {text!r}; it must be {wanted}"))
 
 
 def _note_end(job_id: str, error: BaseException | None) -> None:

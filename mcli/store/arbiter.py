@@ -2,20 +2,21 @@
 Who runs the job, when its caller cannot tell whether the daemon accepted it.
 
 Whoever inserts the id owns the job; the daemon's acceptance is such an insertion, and this
-is the caller's. Imported by the caller's process, and only in that case, so it needs nothing
-but the standard library. It never creates or repairs a database: whatever is wrong with it,
-the answer is ``OutcomeUnknown``, because a job that may be somewhere else must not run here.
+is the caller's. Imported by the caller's process, in that case and to ask for a job without
+the daemon, so it needs nothing but the standard library. It never creates or repairs a
+database: whatever is wrong with it, ``settle`` answers ``OutcomeUnknown``, because a job that
+may be somewhere else must not run here.
 """
 
 import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Literal
 from urllib.parse import quote
 
-from mcli.errors import OutcomeUnknown
+from mcli.errors import OutcomeUnknown, StoreUnreadable
 
 _TAKE = """
     INSERT INTO jobs (id, name, state, route, attempt, pid, created_at, queued_at, started_at,
@@ -84,6 +85,22 @@ def close_local(database: str, job_id: str, exit_code: int, now: float) -> None:
     end = {"id": job_id, "exit_code": exit_code, "now": now}
     with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
         connection.execute(_CLOSE, end)
+
+
+def is_known(database: str, job_id: str) -> bool:
+    """Whether there is such a job. Asked without the daemon, and changes nothing.
+
+    Raises:
+        StoreUnreadable: The database is there, and cannot be read.
+    """
+    if not os.path.exists(database):
+        return False
+    address = f"file:{quote(os.fsencode(database))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            return connection.execute(_ROUTE, {"id": job_id}).fetchone() is not None
+    except sqlite3.Error as error:
+        raise StoreUnreadable(f"cannot use the store {database}: {error}") from error
 
 
 @contextmanager

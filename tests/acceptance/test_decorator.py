@@ -2,13 +2,20 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcli.attach import Wire
+from mcli.errors import StoreUnreadable, UnknownJob
+from mcli.handle import Job
+from mcli.home import Home
 from mcli.version import PROTOCOL
 
 from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, lines
@@ -34,6 +41,19 @@ def test_detach_prints_the_id_alone(daemon: Daemon) -> None:
         assert done.stderr == ""
         job_id = done.stdout.removesuffix("\n")
         assert daemon.final(job_id)["exit_code"] == 3
+
+
+def test_detach_variable_that_is_neither(daemon: Daemon) -> None:
+    """
+    A wrong MCLI_DETACH is one line and exit 2, as other settings; nothing is run. false is false.
+    """
+    done = daemon.puppet("leave", "3", env={"MCLI_DETACH": "bogus"}, code=2)
+    assert (done.stdout, done.stderr) == (
+        "",
+        "mcli: MCLI_DETACH is 'bogus'; it must be true or false\n",
+    )
+    assert daemon.jobs() == []
+    daemon.puppet("leave", "3", env={"MCLI_DETACH": "no"}, code=3)
 
 
 def test_detach_without_a_daemon(stopped: Daemon) -> None:
@@ -240,6 +260,56 @@ except Exception as error:
     ]
 
 
+def test_a_result_that_was_not_kept(daemon: Daemon) -> None:
+    """
+    What is not JSON or larger than 1 MiB is no result: the stand-in for it is never returned.
+    """
+    code = """
+answer = [large.submit(size=-1).result(20), len(large.submit(size=1000).result(20))]
+for size in (0, 1 << 20):
+    try:
+        answer.append(large.submit(size=size).result(20))
+    except mcli.errors.JobFailed as error:
+        answer.append(str(error).split(maxsplit=2)[2])
+"""
+    assert ask(daemon, code) == [
+        {"repr": "x", "truncated": True},
+        1000,
+        "succeeded, but what it returned is not JSON",
+        "succeeded, but what it returned is larger than 1 MiB",
+    ]
+
+
+@pytest.mark.parametrize("job_id", ["nope", "../..", "", "01932c5e-0000-7000-8000-000000000000"])
+def test_output_of_no_job(stopped: Daemon, job_id: str) -> None:
+    """
+    An id that the state directory does not know has no output, not an empty one.
+    """
+    with pytest.raises(UnknownJob, match="no job has the id"):
+        Job(job_id, home=stopped.home).output()
+
+
+def test_output_of_a_job_that_waits(daemon: Daemon, gate: Gate) -> None:
+    """
+    A job that has been accepted and not begun is known, and has printed nothing.
+    """
+    daemon.stop()
+    daemon.start("--workers", "1")
+    daemon.submit("obey", gate.path)
+    gate.arrival()
+    assert ask(daemon, "answer = above.submit(words=['x']).output().decode()") == ""
+
+
+def test_output_from_a_store_that_cannot_be_read(stopped: Daemon) -> None:
+    """
+    A damaged store is told as such, and not as an unknown job.
+    """
+    Path(stopped.home.root).mkdir(mode=0o700, exist_ok=True)
+    Path(stopped.home.database).write_text("no database" * 100)
+    with pytest.raises(StoreUnreadable, match="cannot use the store"):
+        Job("01932c5e-0000-7000-8000-000000000000", home=stopped.home).output()
+
+
 def test_handle_cancels(daemon: Daemon, gate: Gate) -> None:
     """
     cancel ends the job; a wait that is too short says so and leaves it alone.
@@ -288,6 +358,51 @@ def test_checks(daemon: Daemon) -> None:
     }  # fmt: skip
     assert health["healthy"] is True
     assert set(health["checks"]) == {"home", "daemon", "version"}
+
+
+def test_background_is_not_available_when_switched_off(daemon: Daemon) -> None:
+    """
+    With MCLI_BACKGROUND_ENABLED=false no command would go to the daemon, and that is the answer.
+    """
+    daemon.env["MCLI_BACKGROUND_ENABLED"] = "false"
+    assert ask(daemon, "answer = mcli.is_background_available()") is False
+
+
+def test_a_daemon_that_does_not_answer(daemon: Daemon) -> None:
+    """
+    Against a stopped daemon the answer comes within 50 ms, with all that is loaded for it.
+    """
+    code = """
+import time
+begun = time.monotonic()
+answer = [mcli.is_background_available(), time.monotonic() - begun]
+"""
+    pid = daemon.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answers = [ask(daemon, code) for _ in range(5)]  # the least: others may have the cores
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert [there for there, _ in answers] == [False] * 5
+    assert min(took_s for _, took_s in answers) < 0.05
+
+
+def test_an_answer_in_pieces_does_not_stretch_the_deadline(tmp_path: Path) -> None:
+    """
+    The time for an answer is counted from its beginning, and not anew for each byte of it.
+    """
+    home = Home(str(tmp_path))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(home.attach_socket)
+        listener.listen()
+        wire = Wire(home)
+        peer, _ = listener.accept()
+        with peer:
+            peer.send(b"\0")  # the beginning of a frame
+            wire.deadline = time.monotonic() - 1
+            with pytest.raises(TimeoutError):
+                wire.receive()
+        wire.close()
 
 
 def test_checks_without_a_daemon(stopped: Daemon) -> None:

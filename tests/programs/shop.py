@@ -68,6 +68,16 @@ def failing() -> None:
 
 
 @click.command()
+@click.argument("size", type=int)
+@mcli.background
+def large(size: int) -> object:
+    """Returns a text of that size; a set, which JSON has not, if it is 0; a look-alike below."""
+    if size < 0:
+        return {"repr": "x", "truncated": True}
+    return "x" * size if size else {1}
+
+
+@click.command()
 @click.argument("gate")
 @mcli.background
 def waiting(gate: str) -> None:

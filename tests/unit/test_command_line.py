@@ -65,7 +65,6 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"case": "down"}, ["--down"]),
     ({"case": "up"}, ["--up"]),
     ({"s": ""}, ["-s", ""]),
-    ({"tag": iter(["a"])}, ["--tag=a"]),
     ({"word": "a"}, ["-word=a"]),
     ({"colour": Colour.RED}, ["--colour=RED"]),
     ({"day": datetime(2025, 1, 31)}, ["--day=31.01.2025"]),  # noqa: DTZ001
@@ -77,20 +76,23 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("params", "words"), CASES, ids=str)
+@pytest.mark.parametrize(("params", "words"), CASES)
 def test_words(params: dict[str, Any], words: list[str]) -> None:
     """Each kind of parameter becomes the words one would type, values never becoming options."""
     assert command_line(everything, params) == words
 
 
-@pytest.mark.parametrize("params", [params for params, _ in CASES], ids=str)
+@pytest.mark.parametrize("params", [params for params, _ in CASES])
 def test_click_reads_back_what_was_given(params: dict[str, Any]) -> None:
     """The words, parsed by the command itself, are the values again."""
     ctx = everything.make_context("everything", command_line(everything, params))
     for name, value in params.items():
-        if hasattr(value, "__next__"):  # it can be read once
-            continue
         assert ctx.params[name] == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_an_iterator_is_read_once() -> None:
+    """What can be gone through only once is checked and written all the same."""
+    assert command_line(everything, {"tag": iter(["a", "b"])}) == ["--tag=a", "--tag=b"]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,6 @@ def test_a_flag_that_cannot_be_turned_off() -> None:
         {"case": "left"},
         {"maybe": "-v"},
     ],
-    ids=str,
 )
 def test_what_would_arrive_as_another_value_is_refused(params: dict[str, Any]) -> None:
     """The words are read back: a value that they do not stand for is never sent."""
