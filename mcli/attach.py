@@ -187,7 +187,7 @@ def submit(
     for attempt in (1, 2):
         try:
             wire = Wire(home)
-        except DaemonNotRunning:
+        except (DaemonError, OSError):
             if attempt == 1:
                 raise  # nothing was sent
             break
@@ -201,7 +201,9 @@ def submit(
             return wire, job_id
         wire.close()
         if kind == frames.REFUSED:
-            raise refusal(answer)
+            if attempt == 1:
+                raise refusal(answer)
+            break  # this time; the first time it may have been accepted
     return _settle(invocation, home, job_id)
 
 
@@ -233,8 +235,9 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
     while True:
         try:
             return attach_wire(home, job_id, offset)[0]
-        except (DaemonNotRunning, OSError) as error:
-            if time.monotonic() > deadline:
+        except (DaemonError, OSError, ValueError) as error:
+            # Whatever it is: the job is the daemon's, and must not be run here.
+            if time.monotonic() > deadline or isinstance(error, ProtocolMismatch):
                 raise OutcomeUnknown(
                     f"the daemon went away; it has taken job {job_id}, which was not run here; "
                     f"look again with: mcli daemon start && mcli attach {job_id}"
