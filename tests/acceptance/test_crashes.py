@@ -467,6 +467,35 @@ def _fill(path: str) -> list[socket.socket]:
     return filling
 
 
+def test_interrupt_before_the_answer(daemon: Daemon, gate: Gate) -> None:
+    """
+    Ctrl-C that comes while the caller waits for the answer is for the job: it does not run on
+    behind the back of somebody who was told that it was aborted.
+    """
+    path = daemon.home.attach_socket
+    behind = f"{path}.behind"
+    os.rename(path, behind)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        caller = daemon.begin_puppet("obey", gate.path)
+        wire, _ = listening.accept()
+        submission = wire.recv(1 << 20)
+        caller.send_signal(signal.SIGINT)
+        with wire, socket.socket(socket.AF_UNIX) as further:
+            further.connect(behind)
+            further.sendall(submission)
+            back = threading.Thread(target=_copy, args=(further, wire), daemon=True)
+            back.start()
+            _copy(wire, further)
+            back.join(DEADLINE_S)
+    os.rename(behind, path)
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode in (1, -signal.SIGINT)
+    (job,) = daemon.jobs()
+    assert daemon.final(job["id"])["state"] in ("failed", "cancelled")
+
+
 def test_submission_that_never_came(daemon: Daemon) -> None:
     """
     A daemon that takes the bytes and does nothing: the caller takes the id in the store and
