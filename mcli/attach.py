@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from mcli import frames, stdio
@@ -39,10 +40,13 @@ LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
 
+CTRL_C: Final = b"\x03"
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+"""Signals that ask a job to end."""
+
 _PASSED_ON: Final = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGQUIT,
+    *ENDING,
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGTSTP,
@@ -198,7 +202,7 @@ def submit(
     for attempt in (1, 2):
         try:
             wire = Wire(home)
-        except DaemonNotRunning:
+        except (DaemonError, OSError):
             if attempt == 1:
                 raise  # nothing was sent
             break
@@ -212,7 +216,9 @@ def submit(
             return wire, job_id
         wire.close()
         if kind == frames.REFUSED:
-            raise refusal(answer)
+            if attempt == 1:
+                raise refusal(answer)
+            break  # this time; the first time it may have been accepted
     return _settle(invocation, home, job_id)
 
 
@@ -233,6 +239,13 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
     return _again(home, job_id, 0), job_id
 
 
+def _give_back(home: Home, job_id: str) -> None:
+    """This process has taken the job, and ends before it has run it."""
+    from mcli.store.arbiter import close_local
+
+    close_local(home.database, job_id, 128 + signal.SIGINT, time.time())
+
+
 def _again(home: Home, job_id: str, offset: int) -> Wire:
     """A new connection to a job that a daemon has; waits for the daemon to come back.
 
@@ -245,8 +258,9 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
     while True:
         try:
             return attach_wire(home, job_id, offset)[0]
-        except (DaemonNotRunning, OSError) as error:
-            if time.monotonic() > deadline:
+        except (DaemonError, OSError, ValueError) as error:
+            # Whatever it is: the job is the daemon's, and must not be run here.
+            if time.monotonic() > deadline or isinstance(error, ProtocolMismatch):
                 raise OutcomeUnknown(
                     f"the daemon went away; it has taken job {job_id}, which was not run here; "
                     f"look again with: mcli daemon start && mcli attach {job_id}"
@@ -292,15 +306,30 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
         invocation = {**invocation, "stdio": plugs, "terminal": terminal, "by_line": True}
     stdio.flush()
     job_id = new_id()
-    accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
-    if accepted is None:
-        return End(job_id, reached=False, settled=True)
-    wire, job_id = accepted
-    if detach:
-        wire.close()
-        sys.stdout.write(f"{job_id}\n")
-        return End(job_id)
-    return Session(home, wire, job_id, keyboard="tty" in invocation["stdio"]).follow()
+    # A signal to end that comes before the answer is for the job, if it is accepted.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
+        if accepted is None:
+            if signal.sigpending() & set(ENDING):  # it will not be run here either
+                _give_back(home, job_id)
+            return End(job_id, reached=False, settled=True)
+        wire, job_id = accepted
+        if detach:
+            wire.close()
+            sys.stdout.write(f"{job_id}\n")
+            return End(job_id)
+        session = Session(home, wire, job_id, keyboard="tty" in invocation["stdio"])
+        return session.follow(mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _enough(presses: list[float]) -> bool:
+    """Whether one more Ctrl-C, now, is one that leaves."""
+    now = time.monotonic()
+    presses[:] = [at for at in presses if now - at < LEAVE_WITHIN_S] + [now]
+    return len(presses) >= LEAVE_PRESSES
 
 
 class Session:
@@ -319,18 +348,27 @@ class Session:
         self._started = False
         self._end: End | None = None
         self._presses: list[float] = []
+        self._unanswered: list[float] = []
+        """When Ctrl-C was typed, since anything came from the daemon."""
+
         self._asked: int | None = None
-        """The last signal that was passed on: it ends a job that has not begun."""
+        """The last signal to end that was passed on: a job that has not begun will not."""
 
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
 
-    def follow(self) -> End:
-        """Show and pass on everything until the job has ended."""
+    def follow(self, mask: Iterable[int] | None = None) -> End:
+        """Show and pass on everything until the job has ended.
+
+        Args:
+            mask: The signals to be blocked once all others are passed on. None: as now.
+        """
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         self._listen()
         try:
+            if mask is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._wire.socket.settimeout(None)
             self._take(self._wire.waiting())
             while self._end is None:
@@ -374,6 +412,7 @@ class Session:
                 found = self._wire.receive()
                 if not found:
                     raise ConnectionResetError
+                self._unanswered.clear()
                 self._take(found)
         except OSError:
             self._reconnect()
@@ -416,10 +455,11 @@ class Session:
 
     def _ending(self, payload: dict[str, Any]) -> End:
         """The end to make, of what the daemon says of the job."""
+        not_begun = payload["state"] == "cancelled" and not payload["began"]
+        if self._asked is not None and (payload["run_here"] or not_begun):
+            return End(self._job_id, 128 + self._asked, self._asked)
         if payload["run_here"]:
             return End(self._job_id, reached=False)
-        if payload["state"] == "cancelled" and not payload["began"] and self._asked is not None:
-            return End(self._job_id, 128 + self._asked, self._asked)
         if payload["message"]:
             sys.stderr.write(f"mcli: {payload['message']}\n")
         return End(self._job_id, payload["exit_code"], payload["die_by"])
@@ -430,15 +470,11 @@ class Session:
         elif number == signal.SIGCONT:
             self._resume()
         else:
-            if number == signal.SIGINT and self._enough():
+            if number == signal.SIGINT and _enough(self._presses):
                 self._detach()
-            self._asked = number
+            if number in ENDING:
+                self._asked = number
             self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
-
-    def _enough(self) -> bool:
-        now = time.monotonic()
-        self._presses = [at for at in self._presses if now - at < LEAVE_WITHIN_S] + [now]
-        return len(self._presses) >= LEAVE_PRESSES
 
     def _detach(self) -> None:
         sys.stderr.write(
@@ -456,6 +492,8 @@ class Session:
         data = os.read(self._keyboard.fileno(), 4096) if self._keyboard else b""
         if data:
             self._wire.send(frames.KEYS, {"data": data.decode("latin-1")})
+            if CTRL_C in data and _enough(self._unanswered):  # nobody is there to hear it
+                self._detach()
         elif self._keyboard:
             self._keyboard.release()
             self._keyboard = None  # the terminal hung up
@@ -465,6 +503,8 @@ class Session:
         before = signal.signal(number, signal.SIG_IGN)
         os.killpg(0, number)
         signal.signal(number, before)
+        if number == signal.SIGINT and _enough(self._presses):
+            self._detach()
 
     def _pause(self) -> None:
         """The job was stopped: stop as well, and go on with it."""

@@ -141,5 +141,6 @@ class Caller:
         self._end(job or self._dispatcher.get(job_id))
 
     def _end(self, job: JobInfo) -> None:
-        payload = {"state": job.state, "began": job.attempt > 0, "job": job.document()}
+        began = (job.exit_code, job.signal) != (None, None)  # it may have been claimed, and no more
+        payload = {"state": job.state, "began": began, "job": job.document()}
         self._link.send(frames.FINISHED, {**payload, **ending(job)})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mcli import frames
 from mcli.failpoint import POINTS
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines
@@ -65,6 +66,27 @@ def test_daemon_killed_and_not_started_again(daemon: Daemon, gate: Gate) -> None
     inside.leave()
     assert daemon.start().final(inside.job_id)["state"] == "succeeded"
     assert daemon.output(inside.job_id) == "still here\n"
+
+
+def test_next_daemon_does_not_speak_with_the_caller(daemon: Daemon, gate: Gate) -> None:
+    """
+    A caller whose job runs on does not run it again, whatever the next daemon says to it.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    os.unlink(daemon.home.attach_socket)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(daemon.home.attach_socket)
+        listening.listen()
+        with listening.accept()[0] as wire:
+            wire.recv(1 << 16)
+            said = {"code": "protocol_mismatch", "message": "it speaks another protocol"}
+            wire.sendall(frames.encode(frames.REFUSED, said))
+        _, err = caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 75
+    assert inside.job_id in err
+    assert len(daemon.starts()) == 1
 
 
 def test_job_ends_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
@@ -394,6 +416,84 @@ def test_answer_that_is_lost(daemon: Daemon, count: int) -> None:
     assert done.stdout == f"job {job['id']} 1\n"
     assert len(daemon.starts()) == 1
     proxy.close()
+
+
+@pytest.mark.parametrize("second", ["refused", "no room"])
+def test_answer_that_is_lost_and_then_a_refusal(daemon: Daemon, second: str) -> None:
+    """
+    What the daemon says to the second question, or that it cannot be asked again, does not
+    take back that it may have accepted the job the first time: it is begun once.
+    """
+    path = daemon.home.attach_socket
+    behind = f"{path}.behind"
+    os.rename(path, behind)
+    waiting: list[socket.socket] = []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(0)
+        caller = daemon.begin_puppet("tell")
+        first, _ = listening.accept()
+        with first, socket.socket(socket.AF_UNIX) as wire:
+            wire.connect(behind)
+            wire.sendall(first.recv(1 << 20))
+            assert wire.recv(1 << 16)
+            if second == "no room":
+                waiting += _fill(path)
+        if second == "refused":
+            with listening.accept()[0] as wire:
+                wire.recv(1 << 20)
+                said = {"code": "refused", "message": "the daemon is stopping"}
+                wire.sendall(frames.encode(frames.REFUSED, said))
+        else:
+            (job,) = daemon.jobs()
+            daemon.final(job["id"])
+    os.rename(behind, path)
+    for each in waiting:
+        each.close()
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    (job,) = daemon.jobs()
+    assert (caller.returncode, out, err) == (0, f"job {job['id']} 1\n", "aside\n")
+    assert len(daemon.starts()) == 1
+
+
+def _fill(path: str) -> list[socket.socket]:
+    """Connections that nobody takes, until the kernel keeps no more of them."""
+    filling = []
+    with suppress(BlockingIOError):
+        while True:
+            filling.append(socket.socket(socket.AF_UNIX))
+            filling[-1].setblocking(False)
+            filling[-1].connect(path)
+    return filling
+
+
+def test_interrupt_before_the_answer(daemon: Daemon, gate: Gate) -> None:
+    """
+    Ctrl-C that comes while the caller waits for the answer is for the job: it does not run on
+    behind the back of somebody who was told that it was aborted.
+    """
+    path = daemon.home.attach_socket
+    behind = f"{path}.behind"
+    os.rename(path, behind)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        caller = daemon.begin_puppet("obey", gate.path)
+        wire, _ = listening.accept()
+        submission = wire.recv(1 << 20)
+        caller.send_signal(signal.SIGINT)
+        with wire, socket.socket(socket.AF_UNIX) as further:
+            further.connect(behind)
+            further.sendall(submission)
+            back = threading.Thread(target=_copy, args=(further, wire), daemon=True)
+            back.start()
+            _copy(wire, further)
+            back.join(DEADLINE_S)
+    os.rename(behind, path)
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode in (1, -signal.SIGINT)
+    (job,) = daemon.jobs()
+    assert daemon.final(job["id"])["state"] in ("failed", "cancelled")
 
 
 def test_submission_that_never_came(daemon: Daemon) -> None:

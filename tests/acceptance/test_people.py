@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -13,7 +15,7 @@ import pytest
 from mcli.attach import attach_wire
 from mcli.errors import AmbiguousJob
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines, readable
 
 FIELDS = [
     *("id", "name", "state", "reason", "exit_code", "signal", "attempt", "argv", "cwd"),
@@ -389,6 +391,108 @@ def test_interrupt_of_a_queued_job(stopped: Daemon, gate: Gate) -> None:
         assert client.job(queued[0]["id"])["state"] == "cancelled"
     inside.leave()
     assert len(daemon.starts()) == 1
+
+
+REPLAYED = """
+import os, sys
+sys.path.insert(0, {programs!r})
+import click, mcli, puppet
+
+@click.group()
+def cli():
+    if "MCLI_JOB_ID" in os.environ:
+        puppet.serve({gate!r})
+
+@cli.command()
+@mcli.background
+def tell():
+    puppet.begun()
+
+if __name__ == "__main__":
+    cli()
+"""
+
+
+def test_interrupt_before_the_body(daemon: Daemon, gate: Gate) -> None:
+    """
+    Ctrl-C while the job is still on its way to the body: nobody runs it, the caller neither.
+    """
+    program = daemon.cwd / "replayed.py"
+    program.write_text(REPLAYED.format(programs=os.path.dirname(PUPPET), gate=gate.path))
+    caller = daemon.begin(sys.executable, str(program), "tell")
+    gate.arrival()
+    caller.send_signal(signal.SIGINT)
+    assert caller.wait(DEADLINE_S) == -signal.SIGINT
+    assert daemon.final("-")["reason"] == "not_reached"
+    assert daemon.starts() == []
+
+
+@pytest.fixture
+def typist(daemon: Daemon, gate: Gate) -> Iterator["Typist"]:
+    """A job at a terminal that does not care for Ctrl-C."""
+    typist = Typist(daemon, gate)
+    yield typist
+    typist.close()
+
+
+class Typist:
+    """A caller at a terminal, and whoever sits there."""
+
+    def __init__(self, daemon: Daemon, gate: Gate) -> None:
+        self._master, self._slave = os.openpty()
+        self.caller = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", sys.executable, PUPPET, "obey", gate.path],
+            stdin=self._slave, stdout=self._slave, stderr=self._slave,
+            env=daemon.env, cwd=daemon.cwd,
+        )  # fmt: skip
+        self.inside = gate.arrival()
+        self.inside.do("signal.signal(signal.SIGINT, signal.SIG_IGN)")
+        while self._cooked():  # the caller takes the keyboard when it hears of the body
+            assert self.caller.poll() is None
+
+    def _cooked(self) -> bool:
+        return bool(termios.tcgetattr(self._slave)[3] & termios.ICANON)
+
+    def leaves(self) -> bool:
+        """Whether Ctrl-C, again and again, ends the caller and leaves the terminal as it was."""
+        out = b""
+        for _ in range(100):
+            os.write(self._master, b"\x03")
+            while readable(self._master, 0.2):
+                out += os.read(self._master, 4096)
+            if b"has not ended" in out:
+                self.caller.wait(DEADLINE_S)
+                return self._cooked()
+        return False
+
+    def close(self) -> None:
+        self.caller.kill()
+        self.caller.wait()
+        os.close(self._master)
+        os.close(self._slave)
+
+
+def test_three_interrupts_at_a_terminal(daemon: Daemon, typist: Typist) -> None:
+    """
+    Ctrl-C three times leaves a job that ignores it; the job runs on.
+    """
+    assert typist.leaves()
+    assert daemon.job(typist.inside.job_id)["state"] == "running"
+    typist.inside.leave()
+    assert daemon.final(typist.inside.job_id)["state"] == "succeeded"
+
+
+def test_three_interrupts_that_nobody_hears(daemon: Daemon, typist: Typist) -> None:
+    """
+    They leave as well when the daemon does not answer any more.
+    """
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        assert typist.leaves()
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    typist.inside.leave()
+    assert daemon.final(typist.inside.job_id)["state"] == "succeeded"
 
 
 def test_cancel_is_sigterm_first(daemon: Daemon, gate: Gate) -> None:
