@@ -26,14 +26,17 @@ def describe(ctx: Any, background: "Background", timeout_s: float | None) -> dic
     from mcli import program, standard_input, stdio
     from mcli.surroundings import surroundings
 
+    try:
+        around = surroundings()
+    except FileNotFoundError:
+        return None
     found = program.current() if _from_command_line(ctx) else None
     prompted = answers(ctx)
     if found is None or prompted is None:
         return None
     try:
-        around = surroundings()
         ahead = standard_input.read_ahead()  # last: what is taken out has to go along
-    except (FileNotFoundError, ValueError):
+    except ValueError:
         return None
     app, argv0, argv = found
     plugs, terminal = stdio.survey()

@@ -295,7 +295,9 @@ class Dispatcher:
 
     def _bereaved(self, live: Live) -> None:
         """The worker of *live* is dead."""
-        if live.worker is not None or not live.running or live.info is None:
+        if live.worker is not None or live.orphan is not None:
+            return
+        if not live.running or live.info is None:
             return
         if live.info.pid is None:
             self._find_process(live)
@@ -504,6 +506,12 @@ class Dispatcher:
         live = self._load(info)
         assert live is not None
         live.reached = True
+        if info.pid is None:  # the one before did not come to write it down
+            owner = holder(self.home.job(info.id), info.attempt)
+            live.info = replace(info, pid=owner.pid if owner else None)
+        self.watch(live)
+        if info.worker_pid is not None:  # it comes back, or it is gone
+            when_gone(info.worker_pid, partial(self._bereaved, live))
         return live
 
     def find(self, prefix: str) -> JobInfo:

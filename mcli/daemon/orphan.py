@@ -18,6 +18,8 @@ from mcli.outcome import Outcome, read_outcome
 from mcli.output import Log
 
 READ_BYTES = 1 << 18
+READS_MAX = 64
+"""At its end a job's stream holds less than so many reads give; what comes after is another's."""
 
 
 class Streams:
@@ -113,8 +115,9 @@ class Orphan:
     def end(self, status: int | None) -> Outcome | None:
         """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to."""
         for fd in list(self._streams.fds):
-            while fd in self._streams.fds and self._read(fd):
-                pass
+            for _ in range(READS_MAX):
+                if fd not in self._streams.fds or not self._read(fd):
+                    break
         for fd, data in self._held.items():  # unheard: its worker may have had the mark
             if data:
                 self._log.append(self._kinds[fd], data)

@@ -138,7 +138,7 @@ class _Server:
             Listener(self._home.attach_socket, lambda connection: _greet(dispatcher, connection)),
         ]
         for job in adopted:
-            dispatcher.watch(dispatcher.adopt(job))
+            dispatcher.adopt(job)
         server = _http_server(dispatcher, http)
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))

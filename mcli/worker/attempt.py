@@ -211,7 +211,6 @@ class Attempt:
     def write_keys(self) -> bool:
         """Write what the terminal takes now; whether some keys are left."""
         while self._keys and self.plugs.master is not None:
-            os.set_blocking(self.plugs.master, False)
             try:
                 written = os.write(self.plugs.master, self._keys)
             except BlockingIOError:

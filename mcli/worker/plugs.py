@@ -40,6 +40,7 @@ class Plugs:
     def _open_terminal(self, terminal: Terminal) -> None:
         self.master, self._slave = os.openpty()
         os.set_inheritable(self.master, False)
+        os.set_blocking(self.master, False)  # whoever reads it has others to serve
         if terminal.attributes:
             termios.tcsetattr(self._slave, termios.TCSANOW, terminal.attributes)
         self.resize(terminal.rows, terminal.cols)

@@ -337,6 +337,57 @@ def test_cancel_without_a_worker(stopped: Daemon, gate: Gate) -> None:
     assert gone(inside.pid)
 
 
+def test_cancel_when_daemon_and_worker_were_killed(stopped: Daemon, gate: Gate) -> None:
+    """
+    A job that has lost its daemon and its worker can be cancelled by the next daemon.
+    """
+    daemon = stopped.start()
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    os.kill(inside.ppid, signal.SIGKILL)
+    daemon.start(MCLI_GRACE="0.1")
+    inside.do("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    daemon.mcli("cancel", job_id)
+    assert daemon.final(job_id)["state"] in ("cancelled", "lost")
+    assert gone(inside.pid)
+
+
+@pytest.mark.parametrize("child", ["sleep 600", "yes"])
+def test_orphan_at_a_terminal_leaves_a_child(daemon: Daemon, gate: Gate, child: str) -> None:
+    """
+    A job without a worker ends although a child of it holds the terminal, or prints on; the
+    daemon goes on.
+    """
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, PUPPET, "obey", gate.path],
+        stdin=slave, stdout=slave, stderr=slave, env=daemon.env, cwd=daemon.cwd,
+    )  # fmt: skip
+    threading.Thread(target=_drain, args=(master,), daemon=True).start()
+    os.close(slave)
+    inside = gate.arrival()
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    inside.do(f"{ignore}; child = subprocess.Popen({child.split()!r}, start_new_session=True)")
+    inside.do(f"open({str(daemon.cwd / 'child')!r}, 'w').write(str(child.pid))")
+    inside.leave()
+    try:
+        assert process.wait(DEADLINE_S) == 0
+        assert daemon.final(inside.job_id)["state"] == "succeeded"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int((daemon.cwd / "child").read_text()), signal.SIGKILL)
+
+
+def _drain(fd: int) -> None:
+    with suppress(OSError):
+        while os.read(fd, 1 << 16):
+            pass
+    os.close(fd)
+
+
 # Many at once, and answers that are lost ----------------------------------------------------
 
 
