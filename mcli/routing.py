@@ -7,6 +7,7 @@ of a wrapper; it asks ``decide``, and sends the call to the daemon or lets it ru
 
 import os
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
@@ -186,6 +187,10 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
     """
     from mcli import program, standard_input, stdio
 
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:
+        return None
     found = program.current() if _from_command_line(ctx) else None
     prompted = answers(ctx)
     if found is None or prompted is None:
@@ -193,10 +198,6 @@ def describe(ctx: Any, background: "Background") -> dict[str, Any] | None:
     try:
         ahead = standard_input.read_ahead()
     except ValueError:
-        return None
-    try:
-        cwd = os.getcwd()
-    except FileNotFoundError:
         return None
     app, argv0, argv = found
     plugs, terminal = stdio.survey()
@@ -303,10 +304,13 @@ def _confirmed(parameter: Any) -> bool:
 def release(ctx: Any) -> None:
     """Let go of what the caller's own process holds: the job has closed its own.
 
-    Callbacks for the end were run by the job; here they would come a second time. An
-    atomic file of ``click.File`` must not be closed: that would put it in place, empty.
+    Callbacks for the end were run by the job; here they would come a second time. What a
+    resource says when it is closed was said by the job's. An atomic file of ``click.File``
+    must not be closed: that would put it in place, empty.
     """
     from types import MethodType
+
+    from mcli import stdio
 
     while ctx is not None:
         for value in ctx.params.values():
@@ -316,7 +320,9 @@ def release(ctx: Any) -> None:
         stack = getattr(ctx, "_exit_stack", None)
         for _, close in reversed(getattr(stack, "_exit_callbacks", ())):
             if isinstance(close, MethodType):
-                close(None, None, None)
+                stdio.mute()
+                with suppress(Exception):
+                    close(None, None, None)
         ctx = ctx.parent
 
 

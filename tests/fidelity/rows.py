@@ -9,8 +9,8 @@ from typing import Final
 
 ROWS: Final[dict[str, tuple[str, ...]]] = {
     "working directory and relative paths": (
-        "cwd", "cwd-at-import", "cwd-link", "relative-paths", "relative-files", "file-dash",
-        "file-missing", "temporary-directory", "temporary-file",
+        "cwd", "cwd-at-import", "cwd-link", "cwd-deleted", "relative-paths", "relative-files",
+        "file-dash", "file-missing", "temporary-directory", "temporary-file",
     ),
     "arguments: unicode, empty, `--`, leading dash, 100 kB, not UTF-8": (
         "argv-none", "argv-unicode", "argv-empty", "argv-double-dash", "argv-leading-dash",
@@ -46,7 +46,8 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "group callbacks print once, `ctx.obj` is there": (
         "group-alone", "group-callback", "pass-obj", "make-pass-decorator", "help-of-a-group",
-        "invoke", "forward", "result-callback", "default-map", "default-map-overruled",
+        "with-resource", "invoke", "forward", "result-callback", "default-map",
+        "default-map-overruled",
     ),
     "the decorator above, below, bare, on a finished command, in a lazy group": (
         "decorator-above", "decorator-on-a-command", "bare-decorator", "lazy-group",

@@ -57,6 +57,12 @@ PLACES = [
     Case(id="cwd", argv=app("where"), prepare=folders),
     Case(id="cwd-at-import", argv=shell("cd real && exec {0}", app("imported")), prepare=folders),
     Case(id="cwd-link", argv=shell("cd link && exec {0}", app("where")), prepare=folders),
+    Case(
+        id="cwd-deleted",
+        argv=shell("mkdir gone && cd gone && rmdir ../gone && exec {0}", python("bare.py")),
+        jobs=0,
+        ending="exit 0",
+    ),
     Case(id="relative-paths", argv=app("paths", "link", "../x/./y"), prepare=folders),
     Case(id="relative-files", argv=app("copy", "real/out", "link/source"), prepare=folders),
     Case(id="file-dash", argv=app("copy", "-", "real/source"), prepare=folders),
