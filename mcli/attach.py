@@ -86,10 +86,31 @@ class End:
         os._exit(self.exit_code)
 
 
-def _die_by(number: int) -> NoReturn:
-    import resource
+_CORE_SIGNALS: Final = (
+    signal.SIGQUIT,
+    signal.SIGILL,
+    signal.SIGTRAP,
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+)
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+def _leave_no_core() -> None:
+    """The job's own core is the one to look at."""
+    sys.path = sys.path[1:]  # a program may have a module of this name beside it
+    with contextlib.suppress(Exception):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def _die_by(number: int) -> NoReturn:
+    if number in _CORE_SIGNALS:
+        _leave_no_core()
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])

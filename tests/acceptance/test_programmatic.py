@@ -45,6 +45,35 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     daemon.close()
 
 
+DYING = """
+import os, signal
+import click, mcli
+
+@click.command()
+@mcli.background
+def die():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+die()
+"""
+
+
+def test_module_beside_the_program(shared: Daemon, tmp_path: Path) -> None:
+    """
+    A module of the program's own is not mistaken for the library's of the same name.
+    """
+    (tmp_path / "app.py").write_text(DYING)
+    (tmp_path / "resource.py").write_text("print('the program's own')")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "app.py")],
+        env=shared.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", -11)
+
+
 @pytest.mark.parametrize(("how", "words", "said"), CALLS)
 def test_only_the_command_line_is_routed(
     shared: Daemon, how: str, words: tuple[str, ...], said: str

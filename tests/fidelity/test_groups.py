@@ -34,7 +34,7 @@ GROUPS = [
     Case(id="invoke", argv=app("calls"), jobs=0),
     Case(id="forward", argv=app("forwards", "--size", "8"), jobs=0),
     Case(id="call-on-close", argv=app("closing")),
-    Case(id="with-resource", argv=python("resource.py", "use")),
+    Case(id="with-resource", argv=python("holding.py", "use")),
     Case(id="result-callback", argv=app("result")),
     Case(id="default-map", argv=app("serve")),
     Case(id="default-map-overruled", argv=app("serve", "--port", "1")),
