@@ -48,12 +48,20 @@ class Log:
         os.ftruncate(self._fd, self.size)
 
     def append(self, stream: int, data: bytes) -> None:
-        """Add one record."""
+        """Add one record; whole, or not at all.
+
+        Raises:
+            OSError: The disk is full, say.
+        """
         head = HEAD.pack(time.time_ns() // 1000, len(data), stream)
-        written = os.writev(self._fd, (head, data))
         whole = len(head) + len(data)
-        while written < whole:  # a full disk may take a part; the rest must follow or fail
-            written += os.write(self._fd, (head + data)[written:])
+        try:
+            written = os.writev(self._fd, (head, data))
+            while written < whole:  # a full disk may take a part; the rest must follow or fail
+                written += os.write(self._fd, (head + data)[written:])
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
         self.size += whole
 
     def close(self) -> None:

@@ -3,6 +3,7 @@ The daemon's side of the attach socket: one ``Caller`` for each process that con
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
 from mcli.version import PROTOCOL, __version__
+
+log = logging.getLogger("mcli.attach")
 
 BLOCK_BYTES = 1 << 18
 
@@ -103,6 +106,13 @@ class Caller:
         if live is not None:
             live.listeners.add(self._happened)
         self._follower = asyncio.get_running_loop().create_task(self._stream(job_id, live, offset))
+        self._follower.add_done_callback(self._followed)
+
+    def _followed(self, follower: asyncio.Task[None]) -> None:
+        """When it could not go on, the caller has to come again."""
+        if not follower.cancelled() and follower.exception() is not None:
+            log.error("follow.failed", exc_info=follower.exception())
+            self._link.close()
 
     def _happened(self, kind: int, payload: dict[str, Any]) -> None:
         self._notices.append((payload.get("size", 0), kind, payload))

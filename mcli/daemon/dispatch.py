@@ -24,7 +24,7 @@ from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
-from mcli.errors import InvalidTransition, Refused, RequestError
+from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import Invocation, Stdio
@@ -43,6 +43,9 @@ log = logging.getLogger("mcli.jobs")
 
 ORPHAN_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
+
+AGAIN_S: Final = 1.0
+"""Seconds until something is tried again that the system did not allow."""
 
 
 class Dispatcher:
@@ -183,6 +186,13 @@ class Dispatcher:
         if info is None or not live.running:
             self.pool.done(worker, job.id)
             return
+        try:
+            # Copies: the worker may find its imports stale, and another one needs them then.
+            fds = [os.dup(fd) for fd in live.fds]
+        except OSError as error:
+            self.pool.done(worker, job.id)
+            self._unplaced(job, f"cannot hand over its standard input: {error.strerror}")
+            return
         live.worker = worker
         payload = {
             "job": live.id,
@@ -192,8 +202,7 @@ class Dispatcher:
             "grace_s": self.settings.grace_s,
             "fds": len(live.fds),
         }
-        # Copies: the worker may find its imports stale, and another one needs them then.
-        worker.link.send(frames.START, payload, [os.dup(fd) for fd in live.fds])
+        worker.link.send(frames.START, payload, fds)
         if info.state is State.STOPPING:
             self._tell_stop(live)
 
@@ -204,11 +213,22 @@ class Dispatcher:
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
+        self._insist(partial(self._revoke, live, outcome))
+
+    def _revoke(self, live: Live, outcome: Outcome) -> None:
         assert live.info is not None
         if revoke(self.home.job(live.id), live.info.attempt):
             self.spawn(self._finish(live, outcome))
         else:
             self.watch(live)
+
+    def _insist(self, act: Callable[[], None]) -> None:
+        """Do it now, or when the disk has room or descriptors are free again."""
+        try:
+            act()
+        except OSError as error:
+            log.error("job.waits %s", error)
+            asyncio.get_running_loop().call_later(AGAIN_S, self._insist, act)
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.RETIRING:
@@ -295,6 +315,9 @@ class Dispatcher:
 
     def _bereaved(self, live: Live) -> None:
         """The worker of *live* is dead."""
+        self._insist(partial(self._take_over, live))
+
+    def _take_over(self, live: Live) -> None:
         if live.worker is not None or live.orphan is not None:
             return
         if not live.running or live.info is None:
@@ -337,10 +360,9 @@ class Dispatcher:
         if live.info.state is State.STOPPING:
             await self._finish(live, Outcome(reached=False, reason="user"))
             return
-        back = self._store.write(
+        live.info = await self._written(
             queue.revoke, now=time.time(), job_id=live.id, attempt=live.info.attempt
         )
-        live.info = await asyncio.wrap_future(back)
         log.info("job.requeued job_id=%s", live.id)
         self._queued = True
         live.notify()
@@ -400,10 +422,8 @@ class Dispatcher:
             if outcome is None
             else verdict(outcome)
         )
-        done = await asyncio.wrap_future(
-            self._store.write(
-                queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
-            )
+        done = await self._written(
+            queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
         )
         failpoint.reach("finished")
         log.info(
@@ -411,6 +431,15 @@ class Dispatcher:
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,
         )  # fmt: skip
         return done
+
+    async def _written(self, change: Callable[..., JobInfo], **columns: Any) -> JobInfo:
+        """Commit what has happened already; when that cannot be done, as soon as it can."""
+        while True:
+            try:
+                return await asyncio.wrap_future(self._store.write(change, **columns))
+            except StoreError as error:
+                log.error("job.unwritten job_id=%s: %s", columns["job_id"], error)
+                await asyncio.sleep(AGAIN_S)
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
@@ -598,12 +627,15 @@ class Dispatcher:
 
 def when_gone(pid: int, then: Callable[[], None]) -> None:
     """Call *then* once the process has ended; now, if it has."""
+    loop = asyncio.get_running_loop()
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         then()
         return
-    loop = asyncio.get_running_loop()
+    except OSError:  # no descriptors are left
+        loop.call_later(AGAIN_S, when_gone, pid, then)
+        return
 
     def gone() -> None:
         loop.remove_reader(fd)

@@ -5,6 +5,7 @@ One connected unix socket in the daemon's event loop: frames and descriptors in,
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 import struct
@@ -13,10 +14,15 @@ from typing import Any, Final
 
 from mcli import frames
 
+log = logging.getLogger("mcli.link")
+
 HIGH_WATER: Final = 1 << 20
 """Bytes waiting to be sent above which ``drained`` waits: a stalled reader costs no more."""
 
 FDS_MAX: Final = 16
+
+PAUSE_S: Final = 0.2
+"""Seconds until a connection is tried again that could not be taken."""
 
 
 class Link:
@@ -140,6 +146,7 @@ class Listener:
     def __init__(self, path: str, accept: Callable[[socket.socket], None]) -> None:
         self.path = path
         self._accept = accept
+        self._pause: asyncio.TimerHandle | None = None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # a dead daemon's: we hold the lock
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -153,15 +160,28 @@ class Listener:
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
 
     def _ready(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        try:
             while True:
                 connection, _ = self._socket.accept()
                 if peer_is_us(connection):
                     self._accept(connection)
                 else:
                     connection.close()
+        except BlockingIOError:
+            pass
+        except OSError as error:  # no descriptors are left: whoever waits has to wait
+            log.warning("listener.pause %s: %s", os.path.basename(self.path), error.strerror)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket)
+            self._pause = loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        asyncio.get_running_loop().add_reader(self._socket, self._ready)
 
     def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         with contextlib.suppress(FileNotFoundError):

@@ -7,6 +7,7 @@ goes on, and the daemon, as the subreaper, is told how its process ends.
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -17,6 +18,8 @@ from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import Log
 
+log = logging.getLogger("mcli.jobs")
+
 READ_BYTES = 1 << 18
 READS_MAX = 64
 """At its end a job's stream holds less than so many reads give; what comes after is another's."""
@@ -26,7 +29,8 @@ class Streams:
     """The reading ends of a job's streams, kept in case its worker goes."""
 
     def __init__(self, fds: list[int], streams: list[int], unmute: bytes) -> None:
-        self.fds = dict(zip(fds, streams, strict=True))
+        # Fewer than streams, if the daemon has had no descriptors left to take them.
+        self.fds = dict(zip(fds, streams, strict=False))
         self.unmute = unmute
 
     def close(self, stream: int | None = None) -> None:
@@ -81,10 +85,16 @@ class Orphan:
             self._streams.close(self._streams.fds[fd])
             return False
         data = self._heard(fd, data)
-        if data:
-            self._log.append(self._streams.fds[fd], data)
-            self._grew(self._log.size)
+        self._keep(self._streams.fds[fd], data)
         return True
+
+    def _keep(self, stream: int, data: bytes) -> None:
+        try:
+            if data:
+                self._log.append(stream, data)
+                self._grew(self._log.size)
+        except OSError as error:
+            log.error("output.lost job_id=%s bytes=%d: %s", self._info.id, len(data), error)
 
     def _heard(self, fd: int, data: bytes) -> bytes:
         """What of *data* comes after the mark that the body is reached."""
@@ -119,8 +129,7 @@ class Orphan:
                 if fd not in self._streams.fds or not self._read(fd):
                     break
         for fd, data in self._held.items():  # unheard: its worker may have had the mark
-            if data:
-                self._log.append(self._kinds[fd], data)
+            self._keep(self._kinds[fd], data)
         self.close()
         outcome = read_outcome(self._folder, self._info.attempt)
         if outcome is None and status is None:

@@ -55,7 +55,9 @@ def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:
 def ending(job: JobInfo) -> dict[str, Any]:
     """What the process that waited for *job* is to do: an exit code, a signal, a line to say."""
     code, die_by, message = job.exit_code, job.signal, None
-    if job.state is State.LOST:
+    if job.state is State.SUCCEEDED:
+        message = job.error
+    elif job.state is State.LOST:
         code, message = OWN_CODE, f"job {job.id} is lost: how it ended cannot be known"
     elif job.reason is Reason.TIMEOUT:
         code, die_by = TIMEOUT_CODE, None

@@ -79,6 +79,10 @@ class Attempt:
         self._return = b""
         """A carriage return at the end of what was read: it may belong to a line end."""
 
+        self._unkept = 0
+        """Bytes of output that are not in the log, for want of room."""
+
+        self._unkept_why: str | None = None
         self._reason: str | None = None
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
         self._kill_at: float | None = None
@@ -119,9 +123,17 @@ class Attempt:
         stream = self.plugs.readers[fd]
         if stream in self._held:
             data = self._withhold(stream, data)
-        if data:
-            self.log.append(stream, data)
+        self._keep(stream, data)
         return True
+
+    def _keep(self, stream: Stream, data: bytes) -> None:
+        """Add to the log. A full disk costs the job output, and not its life."""
+        try:
+            if data:
+                self.log.append(stream, data)
+        except OSError as error:
+            self._unkept += len(data)
+            self._unkept_why = error.strerror
 
     def _as_printed(self, data: bytes) -> bytes:
         """Without the carriage returns that the job's terminal has put before newlines.
@@ -155,8 +167,7 @@ class Attempt:
     def drain(self) -> None:
         """After the end of the process: the rest of what it has printed."""
         self.catch_up()
-        if self._return:
-            self.log.append(Stream.TTY, self._return)
+        self._keep(Stream.TTY, self._return)
         if not self.reached:
             self._release_held()
 
@@ -169,8 +180,7 @@ class Attempt:
 
     def _release_held(self) -> None:
         for stream, data in self._held.items():
-            if data:
-                self.log.append(stream, data)
+            self._keep(stream, data)
         self._held = {}
 
     def close(self, fd: int) -> None:
@@ -303,9 +313,14 @@ class Attempt:
         outcome.reason = self._reason or outcome.reason
         if self.order.invocation.app.kind == "exec":
             outcome.complete = True
+        if self._unkept and code == 0:
+            outcome.error = (
+                f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
+            )
         if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
             outcome.pid, outcome.worker_pid = self.pid, os.getpid()
-            write_outcome(self.order.folder, self.order.attempt, outcome)
+            with contextlib.suppress(OSError):  # the daemon is told as well
+                write_outcome(self.order.folder, self.order.attempt, outcome)
         return outcome
 
     def facts(self) -> dict[str, Any]:

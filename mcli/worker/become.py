@@ -258,7 +258,8 @@ class Job:
             _keep_result(outcome, replaying.value)
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
-        write_outcome(self._folder, self._attempt, outcome)
+        with contextlib.suppress(OSError):  # without it, what waitpid says has to do
+            write_outcome(self._folder, self._attempt, outcome)
         failpoint.reach("outcome-written")
         if outcome.exit_code is not None and nothing_left():
             os._exit(outcome.exit_code)

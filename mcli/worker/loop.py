@@ -80,7 +80,8 @@ class Worker:
     def _turn(self) -> become.Job | None:
         ready = self._selector.select(self._patience_s())
         if not ready and self._spare is None and not self._retiring:
-            return self._fork()  # nobody is waiting just now
+            with contextlib.suppress(OSError):  # whoever needs one will be told
+                return self._fork()  # nobody is waiting just now
         for key, _ in ready:
             job: become.Job | None = key.data(key.fd)
             if job is not None:
@@ -222,7 +223,7 @@ class Worker:
     # Attempts -------------------------------------------------------------------------
 
     def _start(self, payload: dict[str, Any]) -> become.Job | None:
-        fds = [self._fds.pop(0) for _ in range(payload["fds"])]
+        fds, self._fds = self._fds[: payload["fds"]], self._fds[payload["fds"] :]
         order = Order(
             job=payload["job"],
             attempt=payload["attempt"],
@@ -234,6 +235,8 @@ class Worker:
         )
         stale = self._preload.stale()
         why = f"{stale} has changed" if stale else None
+        if len(fds) < payload["fds"]:
+            why = "too many files are open to take its standard input"
         if why is None:
             try:
                 return self._begin(order)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -592,6 +593,74 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     assert caller.returncode == 75
     assert err.count("\n") == 1
     assert daemon.starts() == []
+
+
+# No room, no descriptors --------------------------------------------------------------------
+
+
+def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
+    """
+    A job that ends while the store is locked is finished when the store can be written again.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    store = sqlite3.connect(daemon.home.database, isolation_level=None)
+    store.execute("BEGIN IMMEDIATE")
+    inside.leave()
+    log = Path(daemon.home.log)
+    while f"job.unwritten job_id={job_id}" not in log.read_text():
+        assert daemon.job(job_id)["state"] == "running"
+    store.execute("ROLLBACK")
+    store.close()
+    assert daemon.final(job_id)["state"] == "succeeded"
+
+
+def limited(daemon: Daemon, limit: str) -> None:
+    """Start *daemon* under a limit of the shell's."""
+    start = f"ulimit {limit}; exec {sys.executable} -m mcli daemon start --port 0"
+    daemon.run("bash", "-c", start, env={"MCLI_WORKERS": "50"})
+
+
+def test_output_that_there_is_no_room_for(stopped: Daemon, gate: Gate) -> None:
+    """
+    A job whose output cannot be kept ends as it would have, and what is missing is said. Its
+    worker goes on with other jobs.
+    """
+    daemon = stopped
+    limited(daemon, "-f 512")
+    caller = daemon.begin_puppet("obey", gate.path)
+    other = daemon.begin_puppet("obey", gate.path)
+    first, second = gate.arrival(), gate.arrival()
+    assert first.ppid == second.ppid
+    first.do("sys.stdout.write('x' * (1 << 21))")
+    for inside in (first, second):
+        inside.leave()
+    said = sorted(each.communicate(timeout=DEADLINE_S) for each in (caller, other))
+    assert (caller.returncode, other.returncode) == (0, 0)
+    assert said[0] == ("", "")
+    out, err = said[1]
+    assert len(out) < 1 << 20
+    assert f"mcli: {(1 << 21) - len(out)} bytes of its output could not be kept" in err
+    assert daemon.job(first.job_id)["state"] == "succeeded"
+    assert daemon.job(first.job_id)["worker_pid"] == daemon.final(second.job_id)["worker_pid"]
+
+
+def test_too_many_open_files(stopped: Daemon) -> None:
+    """
+    With too few descriptors for its callers, the daemon lets them wait or run the body
+    themselves; all of them end, each body is begun once, and the log is not flooded.
+    """
+    daemon = stopped
+    limited(daemon, "-n 40")
+    reader, writer = os.pipe()
+    callers = [daemon.begin_puppet("tell", stdin=reader) for _ in range(25)]
+    os.close(reader)
+    os.close(writer)
+    for caller in callers:
+        caller.communicate(timeout=DEADLINE_S)
+        assert caller.returncode == 0
+    assert len(daemon.starts()) == len(callers)
+    assert os.path.getsize(daemon.home.log) < 1 << 20
 
 
 # Nothing is left ----------------------------------------------------------------------------
