@@ -12,7 +12,7 @@ Importing this loads nothing but the decorator; the rest comes when it is used.
 
 from typing import TYPE_CHECKING, Any
 
-from mcli.decorators import background
+from mcli.decorators import api, background
 from mcli.errors import MCLIError
 from mcli.version import __version__
 
@@ -25,6 +25,7 @@ __all__ = [
     "Job",
     "MCLIError",
     "__version__",
+    "api",
     "background",
     "health_check",
     "is_background_available",

@@ -34,23 +34,47 @@ def command_line(command: Any, params: dict[str, Any]) -> list[str]:
         click.UsageError: A value is missing or wrong, or no words stand for it.
         RequestError: A flag cannot be turned off.
     """
-    groups = _groups(command)
     for name in params:
-        if name not in groups:
-            names = ", ".join(groups) or "none"
-            raise TypeError(f"{command.name} has no parameter {name!r}; it has: {names}")
-    ctx = command.context_class(command, info_name=command.name, **command.context_settings)
-    with ctx:  # closes the files that a check has opened
-        found = {name: _write(ctx, group, params.get(name)) for name, group in groups.items()}
-        words = _joined(found.values())
-        read = command.make_parser(ctx).parse_args(list(words))[0]
-    for name, written in found.items():
-        if not _is_read(written, read.get(name)):
-            raise _unsayable(ctx, written.param, params.get(name))
+        check_known(command, name)
+    words, wrong = read(command, params)
+    for error in wrong.values():
+        raise error
     return words
 
 
-def _groups(command: Any) -> dict[str, list[Any]]:
+def check_known(command: Any, name: str) -> None:
+    """Raise TypeError unless the command has a parameter of that name."""
+    groups = by_name(command)
+    if name not in groups:
+        names = ", ".join(groups) or "none"
+        raise TypeError(f"{command.name} has no parameter {name!r}; it has: {names}")
+
+
+def read(command: Any, params: dict[str, Any]) -> tuple[list[str], dict[str, Exception]]:
+    """The words for *params*, and what is wrong, by parameter. The words are whole if nothing is.
+
+    What is wrong is a ``click.UsageError``, or a ``RequestError`` for a flag that cannot be
+    turned off.
+    """
+    found: dict[str, Written] = {}
+    wrong: dict[str, Exception] = {}
+    ctx = command.context_class(command, info_name=command.name, **command.context_settings)
+    usage_error = _exceptions(ctx).UsageError
+    with ctx:  # closes the files that a check has opened
+        for name, group in by_name(command).items():
+            try:
+                found[name] = _write(ctx, group, params.get(name))
+            except (usage_error, RequestError) as error:
+                wrong[name] = error
+        words = _joined(found.values())
+        texts = {} if wrong else command.make_parser(ctx).parse_args(list(words))[0]
+    for name, written in found.items():
+        if not wrong and not _is_read(written, texts.get(name)):
+            wrong[name] = _unsayable(ctx, written.param, params.get(name))
+    return words, wrong
+
+
+def by_name(command: Any) -> dict[str, list[Any]]:
     """The parameters by name. Flags may share one: each stands for a value of its own."""
     found: dict[str, list[Any]] = {}
     for param in command.params:

@@ -1,12 +1,13 @@
 """
-``@mcli.background``: what is remembered of a command, and the wrapper around its body.
+``@mcli.background`` and ``@mcli.api``: what is remembered of a command, and the wrapper
+around its body.
 
 A decorator only records; whether a call is sent to the daemon is decided when it is made.
 """
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, overload
 
 from mcli import replay
@@ -101,6 +102,109 @@ def _decorate(told: Background, command: Any) -> Any:
     wrapper = wrap(told, command)
     _add_to_function(wrapper, command)
     wrapper.submit = functools.partial(_submit, wrapper)  # type: ignore[attr-defined]
+    return wrapper
+
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Api:
+    """What one ``@api`` was told about one command."""
+
+    __slots__ = (
+        "background", "description", "method", "path", "public", "tags", "timeout_s",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        path: str,
+        method: str,
+        description: str | None,
+        tags: Sequence[str],
+        background: bool,
+        timeout_s: float | None,
+        public: bool,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ValueError(f"path={path!r}: it must begin with a slash, as in '/process-file'")
+        if method.upper() not in METHODS:
+            raise ValueError(f"method={method!r}: one of {', '.join(METHODS)}")
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(
+                f"background_timeout={timeout_s!r}: seconds above 0, or None for no limit"
+            )
+        if isinstance(tags, str):
+            raise TypeError(f"tags={tags!r}: a list of texts, as in [{tags!r}]")
+        self.path = path
+        self.method = method.upper()
+        self.description = description
+        self.tags = tuple(tags)
+        self.background = background
+        self.timeout_s = timeout_s
+        self.public = public
+
+
+def api(
+    path: str,
+    method: str = "POST",
+    *,
+    description: str | None = None,
+    tags: Sequence[str] = (),
+    enable_background: bool = False,
+    background_timeout: float | None = None,
+    public: bool = False,
+) -> Callable[[C], C]:
+    """Give a Click or Typer command an HTTP endpoint, made from its parameters.
+
+    Goes where ``@background`` goes, with or without it, and may be given more than once.
+    The endpoint is there when the app is: ``mcli daemon start --app``, ``mcli apps add``.
+
+    Args:
+        path: As in ``/process-file``; ``/items/{id}`` takes the parameter ``id`` from the path.
+        method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``. GET and DELETE take
+            parameters from the query, the others from a JSON body or a form.
+        description: What the endpoint does, in Markdown. None: the command's help.
+        tags: Headings under which the API's page lists it.
+        enable_background: True: answer at once, with the job (202). False: answer with what
+            the command returns, when it has (200).
+        background_timeout: Seconds the job may run; None: the command's own ``timeout=``,
+            or the setting ``MCLI_BACKGROUND_TIMEOUT``.
+        public: True: this endpoint asks nobody for the token.
+
+    Raises:
+        TypeError: It is a group, or has no function to run.
+        ValueError: The path, the method or the timeout is none.
+    """
+    told = Api(path, method, description, tags, enable_background, background_timeout, public)
+    return functools.partial(_expose, told)
+
+
+def _expose(told: Api, command: Any) -> Any:
+    if hasattr(command, "commands") or hasattr(command, "resolve_command"):
+        raise TypeError("@mcli.api goes on commands, not on the group that holds them")
+    if not hasattr(command, "callback"):
+        if not callable(command):
+            raise TypeError(f"@mcli.api goes on a command, not on {command!r}")
+        return _remember(told, command)
+    if command.callback is None:
+        raise TypeError(f"the command {command.name!r} has no function to run")
+    command.callback = _remember(told, command.callback)
+    return command
+
+
+def _remember(told: Api, function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, whose value a job keeps; on it, what it was told."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        replaying = replay.current
+        first = replaying is not None and replaying.enter()
+        value = function(*args, **kwargs)
+        if replaying is not None and first:
+            replaying.leave(value)
+        return value
+
+    wrapper.__mcli_api__ = [*getattr(function, "__mcli_api__", ()), told]  # type: ignore[attr-defined]
     return wrapper
 
 

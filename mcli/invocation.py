@@ -15,6 +15,9 @@ Kind = Literal["script", "module", "object", "exec"]
 Stdio = Literal["tty", "fd", "pipe", "out", "null", "closed"]
 """``fd``: the caller's own descriptor, passed along. ``out``: the same as stdout."""
 
+Source = Literal["cli", "python", "http"]
+"""Who asked for it: a command line, a program's ``submit``, a request."""
+
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -37,7 +40,10 @@ class App:
 
     def key(self) -> str:
         """What two invocations must share to be run by the same worker."""
-        kind, target = (self.kind, self.target) if self.kind != "exec" else ("exec", "")
+        target = self.target if self.kind != "exec" else ""
+        kind = self.kind
+        if kind == "object":  # all commands of a module share its imports
+            target = target.rpartition(":")[0]
         return "\0".join((self.python, *self.flags, kind, target, self.mcli_root, self.cwd))
 
     def __str__(self) -> str:
@@ -101,6 +107,16 @@ class Invocation:
     """Nobody compares: lines are to be seen in the log, through a pipe too, as they are printed."""
 
     timeout_s: float | None = None
+
+    source: Source = "cli"
+    command: str | None = None
+    """Path of the command in the app, where no replay names it."""
+
+    secrets: list[str] = field(default_factory=list)
+    """Values among the words of ``argv`` that nobody is to be shown."""
+
+    on_finish: str | None = None
+    """URL that is told when the job has ended."""
 
     def __repr__(self) -> str:
         return f"<Invocation {self.name}>"

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mcli.invocation import Source
 from mcli.states import FINAL, Reason, State
 
 Route = Literal["daemon", "local"]
@@ -51,6 +52,8 @@ class JobInfo:
     timeout_s: float | None = None
     """Seconds that an attempt may run; None: as long as it likes."""
     route: Route = "daemon"
+    source: Source = "cli"
+    on_finish: str | None = field(default=None, repr=False)
     cancel_requested: bool = False
     revoked: int = 0
     """How many of the attempts never began: ``attempt - revoked`` is what a limit counts."""
@@ -92,6 +95,7 @@ class JobInfo:
             "timeout_s": self.timeout_s,
             "queued_at": timestamp(self.queued_at),
             "route": self.route,
+            "source": self.source,
         }
         return {key: _encodable(value) for key, value in fields.items()}
 

@@ -12,6 +12,7 @@ Called by the daemon; nothing else has a store.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
@@ -19,6 +20,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
 from mcli.ids import is_id
+from mcli.invocation import Source
 from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
@@ -59,6 +61,8 @@ def submit(
     invocation: bytes,
     timeout_s: float | None,
     priority: int = 0,
+    source: Source = "cli",
+    on_finish: str | None = None,
 ) -> JobInfo:
     """Accept a job; the insertion of its id is what decides that the daemon runs it.
 
@@ -69,6 +73,8 @@ def submit(
         invocation: All that is needed to run it, opaque here.
         timeout_s: Seconds an attempt may run; None for no limit.
         priority: Higher is claimed first.
+        source: Who asked for it.
+        on_finish: URL to be told when it has ended.
 
     Raises:
         RequestError: The id is none.
@@ -89,11 +95,13 @@ def submit(
         "command": command,
         "argv": argv,
         "cwd": cwd,
+        "source": source,
+        "on_finish": on_finish,
     }
     accepted = conn.execute(_ACCEPT, row).one_or_none()
     if accepted is None:
         return _accepted_before(conn, job_id, invocation)
-    conn.execute(_KEEP, {"job_id": job_id, "body": invocation})
+    conn.execute(_KEEP, {"job_id": job_id, "body": invocation, "digest": _digest(invocation)})
     return _job(accepted)
 
 
@@ -101,9 +109,20 @@ def _accepted_before(conn: Connection, job_id: str, body: bytes) -> JobInfo:
     job = get(conn, job_id)
     if job.route == "local":
         raise Conflict(f"job {job_id} is run by the process that made it, not by the daemon")
-    if invocation(conn, job_id) != body:
+    if _submitted(conn, job_id) != _digest(body):
         raise Conflict(f"job {job_id} exists and is another one; a new job needs a new id")
     return job
+
+
+def _submitted(conn: Connection, job_id: str) -> bytes | None:
+    """The digest of what was submitted; the body itself may have been rewritten since."""
+    kept = select(invocations.c.digest, invocations.c.body)
+    row = conn.execute(kept.where(invocations.c.job_id == job_id)).one_or_none()
+    return row and (row.digest or _digest(row.body))
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).digest()
 
 
 def claim(conn: Connection, *, now: float, limit: int) -> list[JobInfo]:

@@ -38,6 +38,7 @@ class Replaying:
         self._reach = reach
         self._limit: Callable[[float], None] | None = limit
         self.reached = replay is None
+        self._entered = False
         self.returned = False
         self.value: Any = None
         if replay is None:
@@ -48,7 +49,8 @@ class Replaying:
     ) -> None:
         """A background command's body is about to run.
 
-        Where no caller could say so, the first one's own *timeout_s* is the job's.
+        Where neither caller nor request said how long, the first one's own *timeout_s* is the
+        job's.
 
         Raises:
             Diverged: It is another one than the caller came to first.
@@ -66,11 +68,16 @@ class Replaying:
         _restore()
         self._reach()
 
+    def enter(self) -> bool:
+        """A command's body begins; whether it is the first, whose value is the result."""
+        first = self.reached and not self._entered
+        self._entered = self._entered or first
+        return first
+
     def leave(self, value: Any) -> None:
-        """A background command's body has returned *value*; the first one's is the result."""
-        if not self.returned:
-            self.returned = True
-            self.value = value
+        """The first body has returned *value*."""
+        self.returned = True
+        self.value = value
 
     def prompted(self, path: tuple[str, ...], name: str) -> tuple[bool, Any]:
         """Whether the caller's user has been asked for this parameter, and the answer."""

@@ -44,11 +44,12 @@ def decide(
 class Passage:
     """One call of a wrapper. ``with`` it; if ``here``, the body is to run inside."""
 
-    __slots__ = ("_background", "_detach", "_settled", "here", "value")
+    __slots__ = ("_background", "_detach", "_first", "_settled", "here", "value")
 
     def __init__(self, background: "Background", detach: bool) -> None:
         self._background = background
         self._detach = detach
+        self._first = False
         self._settled: str | None = None
         self.here = True
         self.value: Any = None
@@ -59,6 +60,7 @@ class Passage:
         if replay.current is not None:
             if ctx is not None:
                 self._arrive(replay.current, ctx)
+            self._first = replay.current.enter()
         elif ctx is not None:
             self._detach = self._detach or _detach_variable()
             if not _passed_here:
@@ -74,7 +76,7 @@ class Passage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and replay.current is not None:
+        if kind is None and self._first and replay.current is not None:
             replay.current.leave(self.value)
         if self._settled is not None:
             _note_end(self._settled, error)

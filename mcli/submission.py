@@ -159,4 +159,5 @@ def _invocation(
         "replay": None,
         "by_line": True,
         "timeout_s": timeout_s,
+        "source": "python",
     }

@@ -117,11 +117,13 @@ class Dispatcher:
         return {
             "name": invocation.name,
             "app": str(invocation.app),
-            "command": " ".join(replay.path) if replay else None,
+            "command": " ".join(replay.path) if replay else invocation.command,
             "argv": invocation.argv,
             "cwd": invocation.cwd,
             "invocation": _body(invocation),
             "timeout_s": told if told is not None else self.settings.timeout_s,
+            "source": invocation.source,
+            "on_finish": invocation.on_finish,
         }
 
     def pump(self) -> None:

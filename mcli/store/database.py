@@ -45,6 +45,10 @@ TRIGGERS: Final = (
     " UPDATE counters SET jobs = jobs + 1 WHERE state = NEW.state; END",
     "CREATE TRIGGER jobs_forgotten AFTER DELETE ON jobs BEGIN"
     " UPDATE counters SET jobs = jobs - 1 WHERE state = OLD.state; END",
+    "CREATE TRIGGER jobs_to_tell AFTER UPDATE OF state ON jobs"
+    " WHEN NEW.on_finish IS NOT NULL AND NEW.finished_at IS NOT NULL AND OLD.finished_at IS NULL"
+    " BEGIN INSERT INTO deliveries (job_id, url, due_at)"
+    " VALUES (NEW.id, NEW.on_finish, NEW.finished_at); END",
 )
 
 _DAMAGED: Final = frozenset({11, 26})  # SQLITE_CORRUPT, SQLITE_NOTADB

@@ -1,5 +1,5 @@
 """
-The tables as they are today: ``jobs``, ``invocations``, ``counters``.
+The tables as they are today: ``jobs`` and what belongs to them, ``apps``, ``counters``.
 
 Constraints carry the state machine: a row whose timestamps, reason or outcome do not fit its
 state cannot be written, by whatever program. Counts per state are kept by triggers, in the
@@ -33,7 +33,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 
 
 class Json(TypeDecorator[Any]):
@@ -83,8 +83,9 @@ jobs = Table(
     Column("argv", Json, nullable=False),
     Column("cwd", Json, nullable=False),
     Column("error", Json),
-    # Last: it may be large, and SQLite reads a row only as far as it must.
     Column("result", Text),
+    Column("source", String(8), nullable=False, server_default="cli"),
+    Column("on_finish", Json),
     CheckConstraint(
         "state IN ('scheduled', 'queued', 'running', 'stopping',"
         " 'succeeded', 'failed', 'cancelled', 'lost')",
@@ -171,6 +172,46 @@ invocations = Table(
     metadata,
     Column("job_id", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("body", LargeBinary, nullable=False),
+    # Of the body as it was submitted: it tells a repeated submission when the body is wiped.
+    Column("digest", LargeBinary),
+)
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("target", Json, primary_key=True, nullable=False),
+    Column("app", Json, nullable=False),
+    Column("added_at", Float, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(300), primary_key=True, nullable=False),
+    Column("job_id", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+Index("idempotency_keys_created", idempotency_keys.c.created_at)
+Index("idempotency_keys_job", idempotency_keys.c.job_id)
+
+# One row for each job whose end somebody is to be told of; made by a trigger, so that no way
+# to end a job can forget it.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Json, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("due_at", Float),
+    Column("delivered_at", Float),
+    Column("error", Json),
+)
+Index(
+    "deliveries_due",
+    deliveries.c.due_at,
+    sqlite_where=deliveries.c.due_at.is_not(None),
+    postgresql_where=deliveries.c.due_at.is_not(None),
 )
 
 counters = Table(

@@ -67,9 +67,23 @@ def add(scripts: Path, revision: str, before: str, table: str, then: str = "pass
 def objects(connection: Connection) -> dict[str, str]:
     """Every table, index and trigger, as the database has it."""
     rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master")
-    made = {f"{kind} {name}": " ".join((sql or "").split()) for kind, name, sql in rows.all()}
+    made = {f"{kind} {name}": _parts(" ".join((sql or "").split())) for kind, name, sql in rows}
     connection.rollback()
     return made
+
+
+def _parts(sql: str) -> str:
+    """A table's columns and constraints in one order: a column that was added stands last."""
+    if not sql.startswith("CREATE TABLE"):
+        return sql
+    depth, parts = 0, [""]
+    for letter in sql.partition("(")[2].rstrip(") "):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return "; ".join(sorted(part.strip(" )") for part in parts))
 
 
 def counters(connection: Connection) -> set[tuple[str, int]]:
@@ -109,22 +123,22 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_upgrade_keeps_a_copy(conn: Connection, path: str, scripts: Path) -> None:
     """An older database is copied, then brought up; the copy is what it was."""
-    add(scripts, "t2", "0001", "second")
+    add(scripts, "t2", schema.HEAD, "second")
     add(scripts, "t3", "t2", "third")
-    backup = migrate.upgrade(conn, path, "0001", scripts=str(scripts), head="t3")
+    backup = migrate.upgrade(conn, path, schema.HEAD, scripts=str(scripts), head="t3")
     assert {"second", "third"} <= tables(conn)
     assert revision(conn) == "t3"
     for copy in connected(backup):
-        assert revision(copy) == "0001"
+        assert revision(copy) == schema.HEAD
         assert not {"second", "third"} & tables(copy)
 
 
 def test_failing_upgrade_changes_nothing(conn: Connection, path: str, scripts: Path) -> None:
     """The second of two migrations fails after it wrote: the first is undone too."""
-    add(scripts, "t2", "0001", "second")
+    add(scripts, "t2", schema.HEAD, "second")
     add(scripts, "t3", "t2", "third", then="op.execute('SELECT * FROM nowhere')")
     before = objects(conn)
     with pytest.raises(Exception, match="no such table: nowhere"):
-        migrate.upgrade(conn, path, "0001", scripts=str(scripts), head="t3")
+        migrate.upgrade(conn, path, schema.HEAD, scripts=str(scripts), head="t3")
     assert objects(conn) == before
-    assert revision(conn) == "0001"
+    assert revision(conn) == schema.HEAD

@@ -25,11 +25,11 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        errors failpoint family frames home ids invocation job outcome output problem settings
-        standard_input states stream ticket version
+        endpoint errors failpoint family frames home ids invocation job outcome output problem secret
+        settings standard_input states stream ticket version
     """,
     "caller": """
-        attach call command_line decorators handle program replay routing status stdio
+        attach call command_line decorators description handle parameters program replay routing status stdio
         submission surroundings
     """,
     "store": "store",
@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "caller": {"words", "caller", "mcli.store.arbiter"},  # who runs a job in doubt, it must ask
     "store": {"words", "store"},
     "queue": {"words", "store"},
-    "worker": {"words", "worker", "mcli.replay"},  # the job's side of what the decorator does
+    # What the decorator does on the job's side; and what only a process with the app can tell.
+    "worker": {"words", "worker", "mcli.replay", "mcli.description", "mcli.parameters"},
     "daemon": {"words", "queue", "store", "daemon"},
     "people": {"words", "caller", "daemon", "people", "mcli"},
     "front": {"words", "caller", "people"},
