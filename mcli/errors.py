@@ -7,6 +7,11 @@ Everything mcli raises on purpose.
     │   ├── UnknownJob                2   no job has that id or prefix
     │   ├── AmbiguousJob              2   several jobs have that prefix
     │   ├── Conflict                  2   that id belongs to another job
+    │   ├── UnknownApp                2   no app has that name
+    │   ├── UnknownCommand            2   no app has that command
+    │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
+    │   ├── BadParameters             2   values that the command does not take
+    │   ├── WrongMedia                2   a request's body is of a type that is not read here
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
@@ -16,6 +21,7 @@ Everything mcli raises on purpose.
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
+    ├── AppBroken                   125   the app cannot be loaded as it is now
     ├── JobFailed                   125   ``Job.result()`` of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
     ├── NotFound                    127   there is no such program
@@ -25,6 +31,7 @@ Everything mcli raises on purpose.
 wrong and what would be right, in one line.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -70,6 +77,41 @@ class InvalidTransition(RequestError):
     """The job is in a state from which this cannot be done."""
 
     code = "invalid_transition"
+
+
+class UnknownApp(RequestError):
+    """No app has that name."""
+
+    code = "unknown_app"
+
+
+class UnknownCommand(RequestError):
+    """No app of that name, or it has no such command."""
+
+    code = "unknown_command"
+
+
+class BadApp(RequestError):
+    """An app cannot be added: it does not load, or its endpoints clash with others."""
+
+    code = "bad_app"
+
+
+class BadParameters(RequestError):
+    """Values that the command does not take."""
+
+    code = "bad_parameters"
+
+    def __init__(self, message: str, errors: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = list(errors)
+        """``parameter`` and ``message``, one for each parameter that is wrong."""
+
+
+class WrongMedia(RequestError):
+    """A request's body is of a media type that is not read there."""
+
+    code = "wrong_media"
 
 
 class DaemonError(MCLIError):
@@ -123,6 +165,17 @@ class StoreUnreadable(StoreError):
     """The database is damaged, or is none."""
 
     code = "store_unreadable"
+
+
+class AppBroken(MCLIError):
+    """The app cannot be loaded as it is now, or its endpoints clash with others."""
+
+    code = "app_broken"
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        """All that is known of it; empty if the message says all."""
 
 
 class JobFailed(MCLIError):
