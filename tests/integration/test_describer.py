@@ -25,7 +25,8 @@ def describer(tmp_path: Path) -> Iterator[Callable[[str], Ask]]:
         ours, its = socket.socketpair()
         config = json.dumps({"target": target, "cwd": str(tmp_path), "log": str(tmp_path / "log")})
         command = [sys.executable, "-m", "mcli.worker.describer", config]
-        running.append((subprocess.Popen(command, stdin=its, cwd=PROJECT), ours))
+        process = subprocess.Popen(command, stdin=its.fileno(), cwd=PROJECT)
+        running.append((process, ours))
         its.close()
         answers = ours.makefile("r")
 
