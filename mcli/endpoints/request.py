@@ -6,6 +6,7 @@ Files that are uploaded go to a folder of the job, under names that nobody chose
 """
 
 import asyncio
+import hashlib
 import json
 import math
 import os
@@ -14,7 +15,6 @@ import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
@@ -45,7 +45,7 @@ class Uploads:
     def __init__(self, folder: str) -> None:
         self._job = folder
         self._folder = os.path.join(folder, "files")
-        self._digests: list[bytes] = []
+        self._digests: dict[str, str] = {}
 
     def save(self, upload: UploadFile) -> str:
         """Write it down; the path. Of its name only a harmless suffix is kept."""
@@ -57,16 +57,12 @@ class Uploads:
         with open(fd, "wb") as file:
             shutil.copyfileobj(upload.file, file)
         with open(path, "rb") as file:
-            whole = blake2b(digest_size=16)
-            while block := file.read(1 << 16):
-                whole.update(block)
-        self._digests.append(whole.digest())
+            self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return path
 
-    @property
-    def digest(self) -> bytes:
-        """Of their contents; their names are new each time."""
-        return b"".join(self._digests)
+    def known(self, text: str) -> str:
+        """What *text* is known by if the request comes again: a file, by its content."""
+        return self._digests.get(text, text)
 
     def remove(self) -> None:
         """Nobody will need them."""
@@ -243,8 +239,6 @@ def _check_upload(mount: Mount, name: str) -> None:
 
 
 def _digest(request: Request, given: Given, uploads: Uploads) -> bytes:
-    files = uploads.digest
-    texts = None if files else given.texts  # they hold the new names of the files
-    names = sorted(given.texts)
-    said = json.dumps([request.method, request.url.path, given.values, texts, names])
-    return blake2b(said.encode() + files, digest_size=16).digest()
+    texts = {name: [uploads.known(text) for text in given.texts[name]] for name in given.texts}
+    said = json.dumps([request.method, request.url.path, given.values, texts], sort_keys=True)
+    return hashlib.blake2b(said.encode(), digest_size=16).digest()
