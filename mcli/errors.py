@@ -6,23 +6,26 @@ Everything mcli raises on purpose.
     │   ├── BadSetting                2   a setting is not what it should be
     │   ├── UnknownJob                2   no job has that id or prefix
     │   ├── AmbiguousJob              2   several jobs have that prefix
-    │   ├── Conflict                  2   that id belongs to another job
-    │   ├── UnknownApp                2   no app has that name
     │   ├── UnknownCommand            2   no app has that command
-    │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
     │   ├── BadParameters             2   values that the command does not take
+    │   ├── Conflict                  2   that id belongs to another job
+    │   ├── KeyReused                 2   that idempotency key belongs to another request
+    │   ├── Unfinished                2   the job has not ended yet
+    │   ├── UnknownApp                2   no app has that name
+    │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
     │   ├── WrongMedia                2   a request's body is of a type that is not read here
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
+    │   ├── NotReady                125   it lives, and a job cannot pass through it
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
     ├── AppBroken                   125   the app cannot be loaded as it is now
-    ├── JobFailed                   125   ``Job.result()`` of a job that has none to give
+    ├── JobFailed                   125   the result of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
     ├── NotFound                    127   there is no such program
     └── OutcomeUnknown               75   it may or may not have been accepted; not run here
@@ -67,10 +70,39 @@ class AmbiguousJob(RequestError):
     code = "ambiguous_job"
 
 
+class UnknownCommand(RequestError):
+    """No app of that name, or it has no such command."""
+
+    code = "unknown_command"
+
+
+class BadParameters(RequestError):
+    """Values that the command does not take."""
+
+    code = "bad_parameters"
+
+    def __init__(self, message: str, errors: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = list(errors)
+        """``parameter`` and ``message``, one for each parameter that is wrong."""
+
+
 class Conflict(RequestError):
     """A job of that id exists already, and is another one or is run by its caller."""
 
     code = "conflict"
+
+
+class KeyReused(RequestError):
+    """The idempotency key was used for another request within a day."""
+
+    code = "idempotency_key_reused"
+
+
+class Unfinished(RequestError):
+    """The job has not ended yet, so that it has no result."""
+
+    code = "unfinished"
 
 
 class InvalidTransition(RequestError):
@@ -85,27 +117,10 @@ class UnknownApp(RequestError):
     code = "unknown_app"
 
 
-class UnknownCommand(RequestError):
-    """No app of that name, or it has no such command."""
-
-    code = "unknown_command"
-
-
 class BadApp(RequestError):
     """An app cannot be added: it does not load, or its endpoints clash with others."""
 
     code = "bad_app"
-
-
-class BadParameters(RequestError):
-    """Values that the command does not take."""
-
-    code = "bad_parameters"
-
-    def __init__(self, message: str, errors: Sequence[dict[str, str]] = ()) -> None:
-        super().__init__(message)
-        self.errors = list(errors)
-        """``parameter`` and ``message``, one for each parameter that is wrong."""
 
 
 class WrongMedia(RequestError):
@@ -141,6 +156,12 @@ class Refused(DaemonError):
     """The daemon answered, and did not take the job."""
 
     code = "refused"
+
+
+class NotReady(DaemonError):
+    """The daemon lives, but a small job that it gave itself did not come through."""
+
+    code = "not_ready"
 
 
 class UnsafeHome(DaemonError):
