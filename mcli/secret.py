@@ -10,8 +10,11 @@ MASK: Final = "***"
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET: Final = frozenset(
-    "pass password passwd passphrase passcode pwd pin token secret secrets key apikey auth "
-    "authorization bearer credential credentials cookie dsn".split()
+    {
+        *("pass", "password", "passwd", "passphrase", "passcode", "pwd", "pin"),
+        *("token", "secret", "secrets", "key", "apikey", "dsn", "cookie"),
+        *("auth", "authorization", "bearer", "credential", "credentials"),
+    }
 )
 
 

@@ -18,7 +18,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from mcli.daemon.auth import Guard
+from mcli.daemon import login
+from mcli.daemon.auth import Guard, Rule, never
+from mcli.daemon.limits import Limits
+from mcli.daemon.login import Logins
 from mcli.daemon.ports import Dispatcher
 from mcli.errors import Conflict, InvalidTransition, MCLIError, RequestError, UnknownJob
 from mcli.job import JobInfo
@@ -37,6 +40,14 @@ STATUS: Final[dict[type[MCLIError], int]] = {
 }
 """The HTTP status of an error: that of its nearest ancestor here."""
 
+CODES: Final = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+}
+"""What a problem is called that only has a status."""
+
 BYTES: Final = "application/octet-stream"
 RECORDS: Final = "application/x-ndjson"
 
@@ -51,23 +62,44 @@ STREAMS: Final = {
 Document = dict[str, Any]
 
 
-def create_app(dispatcher: Dispatcher, *, token: str, allowed_hosts: Collection[str]) -> FastAPI:
+def create_app(
+    dispatcher: Dispatcher,
+    *,
+    token: str,
+    allowed_hosts: Collection[str],
+    limits: Limits | None = None,
+    is_open: Rule = never,
+    takes_upload: Rule = never,
+) -> FastAPI:
     """The application that serves *dispatcher*.
 
     Args:
         dispatcher: The daemon.
         token: What a caller must send as ``Authorization: Bearer``.
         allowed_hosts: ``host:port`` as callers may write it in the URL, compared exactly.
+        limits: How much a client may ask.
+        is_open: Routes that need no token.
+        takes_upload: Routes that take a form with files beside JSON.
     """
     app = FastAPI(
         title="mcli", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.dispatcher = dispatcher
+    app.state.logins = Logins()
     app.include_router(routes)
+    app.include_router(login.routes)
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
-    app.add_middleware(Guard, token=token, allowed_hosts=allowed_hosts)
+    app.add_middleware(
+        Guard,
+        token=token,
+        allowed_hosts=allowed_hosts,
+        logins=app.state.logins,
+        limits=limits or Limits(),
+        is_open=is_open,
+        takes_upload=takes_upload,
+    )
     return app
 
 
@@ -86,7 +118,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 async def _no_route(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
+    code = CODES.get(error.status_code, "http")
     return _problem(code, error.status_code, str(error.detail), error.headers)
 
 
