@@ -24,6 +24,7 @@ from starlette.requests import Request
 
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.operation import FORM, JSON
+from mcli.endpoints.prefer import digest
 from mcli.errors import BadParameters, RequestError, WrongMedia
 
 DEPTH_MAX: Final = 32
@@ -35,7 +36,6 @@ FIELDS_MAX: Final = 1000
 FIELD_BYTES: Final = 1 << 20
 """Bytes that a field of a form may have, if it is not a file."""
 
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -111,18 +111,6 @@ async def read(request: Request, mount: Mount, uploads: Uploads) -> Given:
     return given
 
 
-def key_of(request: Request) -> str | None:
-    """The request's ``Idempotency-Key``.
-
-    Raises:
-        RequestError: It is none.
-    """
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise RequestError("an Idempotency-Key has 1 to 255 printable ASCII characters, no space")
-    return key
-
-
 def _refuse(names: Any, why: str) -> None:
     errors = [{"parameter": name, "message": f"{name!a} {why}"} for name in names]
     if errors:
@@ -132,9 +120,7 @@ def _refuse(names: Any, why: str) -> None:
 def _query(request: Request) -> dict[str, list[str]]:
     try:
         text = request.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(
-            text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
-        )
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError as error:
         raise RequestError(f"the query cannot be read: {error}; it must be UTF-8") from None
     texts: dict[str, list[str]] = {}
@@ -240,5 +226,4 @@ def _check_upload(mount: Mount, name: str) -> None:
 
 def _digest(request: Request, given: Given, uploads: Uploads) -> bytes:
     texts = {name: [uploads.known(text) for text in given.texts[name]] for name in given.texts}
-    said = json.dumps([request.method, request.url.path, given.values, texts], sort_keys=True)
-    return hashlib.blake2b(said.encode(), digest_size=16).digest()
+    return digest(request.method, request.url.path, given.values, texts)
