@@ -17,9 +17,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from mcli.daemon import feed, jobs, login
-from mcli.daemon.auth import Guard, Rule, never
+from mcli.daemon import docs, feed, jobs, login, programs
+from mcli.daemon.auth import Guard
 from mcli.daemon.canary import Canary
+from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.metrics import Counted, Metrics
@@ -42,9 +43,8 @@ def create_app(
     token: str,
     allowed_hosts: Collection[str],
     apps: Apps | None = None,
+    endpoints: Endpoints | None = None,
     limits: Limits | None = None,
-    is_open: Rule = never,
-    takes_upload: Rule = never,
 ) -> FastAPI:
     """The application that serves *dispatcher*.
 
@@ -53,9 +53,8 @@ def create_app(
         token: What a caller must send as ``Authorization: Bearer``.
         allowed_hosts: ``host:port`` as callers may write it in the URL, compared exactly.
         apps: What ``POST /v1/jobs`` finds commands in.
+        endpoints: The routes of those apps.
         limits: How much a client may ask.
-        is_open: Routes that need no token.
-        takes_upload: Routes that take a form with files beside JSON.
     """
     app = FastAPI(
         title="mcli", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
@@ -67,6 +66,11 @@ def create_app(
     app.state.metrics = Metrics(dispatcher)
     for router in (routes, jobs.routes, feed.routes, login.routes):
         app.include_router(router)
+    if endpoints is not None:
+        app.state.endpoints = endpoints
+        app.include_router(programs.routes)
+        app.include_router(docs.routes)
+        app.router.default = endpoints
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -77,11 +81,21 @@ def create_app(
         allowed_hosts=allowed_hosts,
         logins=app.state.logins,
         limits=limits or Limits(),
-        is_open=is_open,
-        takes_upload=takes_upload,
+        **_rules(endpoints),
     )
     app.add_middleware(Counted, metrics=app.state.metrics)
     return app
+
+
+def _rules(endpoints: Endpoints | None) -> dict[str, Any]:
+    """What the guard has to know of the apps' routes."""
+    if endpoints is None:
+        return {}
+    return {
+        "prepare": endpoints.prepare,
+        "is_open": lambda *at: docs.is_open(*at) or endpoints.is_public(*at),
+        "takes_upload": endpoints.takes_upload,
+    }
 
 
 async def _refused(request: Request, error: Exception) -> Response:

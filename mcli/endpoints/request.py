@@ -209,12 +209,14 @@ async def _form(request: Request, mount: Mount, uploads: Uploads) -> dict[str, l
         )
     except HTTPException as error:
         raise RequestError(f"the form cannot be read: {error.detail}") from None
-    async with form:
+    try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 _check_upload(mount, name)
                 value = await asyncio.to_thread(uploads.save, value)
             texts.setdefault(name, []).append(value)
+    finally:
+        await form.close()
     return texts
 
 
