@@ -39,6 +39,11 @@ def host_name(text: str) -> str:
     raise ValueError("a host name or an IP address, such as localhost")
 
 
+def file_path(text: str) -> str:
+    """A file, by its path."""
+    return os.path.abspath(os.path.expanduser(text))
+
+
 def port_number(text: str) -> int:
     """A TCP port; 0 lets the kernel choose."""
     return _whole(text, 0, PORT_MAX, f"a port from 1 to {PORT_MAX}, or 0 for any free one")
@@ -125,7 +130,8 @@ class Settings:
         "MCLI_BACKGROUND_HOST",
         host_name,
         "localhost",
-        "Where the daemon serves HTTP. localhost is 127.0.0.1.",
+        "Where the daemon serves HTTP. localhost is 127.0.0.1. "
+        "Of another machine: the verbs ask the daemon there.",
         option="--host",
     )
     port: int = _setting(
@@ -134,6 +140,12 @@ class Settings:
         8001,
         "TCP port of the daemon. 0 takes a free one.",
         option="--port",
+    )
+    ca: str | None = _setting(
+        "MCLI_BACKGROUND_CA",
+        file_path,
+        None,
+        "File of the authorities that vouch for a daemon on another machine. none: the system's.",
     )
     timeout_s: float | None = _setting(
         "MCLI_BACKGROUND_TIMEOUT",
