@@ -125,7 +125,7 @@ def status(as_json: bool) -> None:
 
     home = Home.find()
     try:
-        with Client.connect(home) as client:
+        with Client() as client:
             known = {"running": True} | client.status()
     except DaemonNotRunning:
         if as_json:

@@ -11,6 +11,7 @@ from mcli.endpoint import Checked
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import Refused
+from mcli.outcome import read_outcome
 from mcli.output import read_records
 from mcli.queue import CALL_PRIORITY
 from mcli.stream import Stream
@@ -50,6 +51,12 @@ class Calls:
     async def last_words(self, job_id: str) -> str:
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
         return await asyncio.to_thread(_last_line, path)
+
+    async def withheld(self, job_id: str) -> str | None:
+        attempt = self._dispatcher.get(job_id).attempt
+        folder = self._dispatcher.home.job(job_id)
+        outcome = await asyncio.to_thread(read_outcome, folder, attempt)
+        return outcome.withheld if outcome is not None else None
 
 
 def _last_line(path: str) -> str:

@@ -92,19 +92,43 @@ def accepted(job: Document, preferred: Preference) -> Response:
     return json_response(job, 202, headers | {"Retry-After": str(RETRY_S)})
 
 
-def returned(job: Document, mount: Mount, last_words: str, instance: str) -> Response:
-    """What the command of an ended job has returned, or the problem that it came to."""
-    headers = {"Mcli-Job-Id": job["id"]}
-    if is_success(job) and job["error"] is None:
-        return json_response(job["result"], 200, headers)
+def is_doubtful(job: Mapping[str, Any]) -> bool:
+    """Whether its result may be the description of a value that was not kept."""
+    result = job["result"]
+    return isinstance(result, dict) and set(result) == {"repr", "truncated"}
+
+
+def returned(job: Document, withheld: str | None, instance: str) -> Response:
+    """What the command of a job that succeeded has returned.
+
+    Args:
+        withheld: Why that was not kept, if it was not.
+    """
+    if withheld is None:
+        return json_response(job["result"], 200, _job_id(job))
+    detail = f"the command has run, but what it returned {withheld}"
+    return _problem("no_result", 500, detail, instance, _about(job), _job_id(job))
+
+
+def failed(job: Document, mount: Mount, last_words: str, instance: str) -> Response:
+    """The problem that the command came to.
+
+    Args:
+        last_words: The last line that it wrote to stderr.
+    """
     code, status, detail, more = _failure(job, mount, last_words)
-    more |= {"job": job["id"], "exit_code": job["exit_code"]}
-    return _problem(code, status, detail, instance, more, headers)
+    return _problem(code, status, detail, instance, _about(job) | more, _job_id(job))
+
+
+def _job_id(job: Document) -> dict[str, str]:
+    return {"Mcli-Job-Id": job["id"]}
+
+
+def _about(job: Document) -> Document:
+    return {"job": job["id"], "exit_code": job["exit_code"]}
 
 
 def _failure(job: Document, mount: Mount, last_words: str) -> tuple[str, int, str, Document]:
-    if is_success(job):
-        return "result_not_json", 500, job["error"], {}
     if job["reason"] == Reason.TIMEOUT:
         limit = f"its {job['timeout_s']:g} s" if job["timeout_s"] else "it may"
         return "job_timed_out", 504, f"the command ran for longer than {limit}", {}

@@ -111,5 +111,9 @@ class Handler:
             return answer.accepted(job, preferred)
         while not answer.is_final(job):
             job = await self._jobs.wait(job["id"], WAIT_MAX_S)
-        words = "" if answer.is_success(job) else await self._jobs.last_words(job["id"])
-        return answer.returned(job, self.mount, words, request.url.path)
+        place = request.url.path
+        if not answer.is_success(job):
+            words = await self._jobs.last_words(job["id"])
+            return answer.failed(job, self.mount, words, place)
+        withheld = await self._jobs.withheld(job["id"]) if answer.is_doubtful(job) else None
+        return answer.returned(job, withheld, place)

@@ -36,7 +36,7 @@ LAYERS = {
     "queue": "queue",
     "worker": "worker",
     "daemon": "daemon",
-    "people": "cli client stage twin",
+    "people": "address cli client stage twin",
     "front": "__init__ __main__",
 }
 """Which module or package of mcli belongs where."""
