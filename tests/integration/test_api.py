@@ -12,8 +12,9 @@ import requests
 from shelf import TOKEN, Served, served
 
 from mcli.client import Client
-from mcli.daemon.api import STATUS, routes
+from mcli.daemon.api import routes
 from mcli.daemon.auth import make_token
+from mcli.endpoints.answer import STATUS
 from mcli.errors import (
     AmbiguousJob,
     Conflict,
