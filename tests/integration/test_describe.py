@@ -49,7 +49,7 @@ def play(folder: Path, work: Work, text: str = APP, **changes: str) -> None:
         "cwd": str(folder),
         **changes,
     }
-    entry = Entry(origin="start", **fields)  # type: ignore[arg-type]
+    entry = Entry(origin="start", **fields)
 
     async def run() -> None:
         describer = Describer(entry, dict(os.environ), str(folder / "log"))
