@@ -116,18 +116,22 @@ class Chosen(NamedTuple):
         The state comes after all that was printed before it. None: nothing has happened for
         ``PING_S`` seconds.
         """
-        job, told = self.job, None
+        job, told, quiet = self.job, None, False
         while True:
             records, end = await self.block(offset)
             for record in records:
                 yield record
             if end > offset:
-                offset = end
+                offset, quiet = end, False
                 continue
-            yield None if job.state is told else job
+            if job.state is not told:
+                yield job
+            elif quiet:
+                yield None
             if not follow or job.is_final or job.route == "local":
                 return
-            told, job = job.state, await self.daemon.changed(job, offset, PING_S)
+            told, quiet = job.state, True
+            job = await self.daemon.changed(job, offset, PING_S)
 
     async def size(self, offset: int) -> int:
         """Bytes that were printed from *offset* on."""
@@ -165,7 +169,8 @@ def _part(text: str, size: int) -> range | None:
         return None
     if found[1] == "":
         return range(max(0, size - int(found[2])) if int(found[2]) else size, size)
-    first, last = int(found[1]), int(found[2] or size)
+    first = int(found[1])
+    last = int(found[2]) if found[2] else max(first, size)
     return range(first, max(first, min(last + 1, size))) if last >= first else None
 
 
