@@ -70,7 +70,10 @@ async def output(
     if EVENTS in accept:
         if last_event_id == END:
             return Response(status_code=204)  # what makes a browser stop coming back
-        return _events(chosen, _offset(last_event_id, after))
+        after = _offset(last_event_id, after)
+    await chosen.check(after)
+    if EVENTS in accept:
+        return _events(chosen, after)
     if RECORDS in accept:
         lines = (_line(each) async for each in chosen.records(after, follow))
         return StreamingResponse(lines, media_type=RECORDS)
@@ -95,6 +98,19 @@ class Chosen(NamedTuple):
     @property
     def path(self) -> str:
         return os.path.join(self.daemon.home.job(self.job.id), "output.log")
+
+    async def check(self, offset: int) -> None:
+        """See to it that reading may begin there.
+
+        Raises:
+            RequestError: No record begins there.
+        """
+        try:
+            await self.block(offset)
+        except ValueError:
+            raise RequestError(
+                f"no record begins at offset {offset}; use the next_offset of one that was read"
+            ) from None
 
     async def block(self, offset: int) -> tuple[list[Record], int]:
         """The next records, those of other streams left out, and where they end."""

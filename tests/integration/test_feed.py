@@ -97,6 +97,13 @@ def test_range_with_a_condition_is_not_heeded(serving: Served, printed: JobInfo)
     assert ask(serving, printed, headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("accept", ["*/*", feed.RECORDS, EVENTS])
+def test_offset_at_which_nothing_begins(serving: Served, printed: JobInfo, accept: str) -> None:
+    """An offset in the middle of a record is a 422 problem, and not read as if it were one."""
+    answer = ask(serving, printed, accept, params={"after": 3})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request")
+
+
 # Events -----------------------------------------------------------------------------------
 
 
