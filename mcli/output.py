@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from mcli.stream import Stream
 
 HEAD: Final = struct.Struct("<QIB3x")
+_STREAMS: Final = frozenset(Stream)
 
 
 class Record(NamedTuple):
@@ -83,6 +84,9 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
     """Whole records from *offset* on, about *limit_bytes* of them (at least one, if there is one).
 
     A missing file has none.
+
+    Raises:
+        ValueError: No record begins at *offset*. It is not always noticed.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -99,14 +103,16 @@ def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
     at = 0
     while len(block) - at >= HEAD.size:
         time_us, length, stream = HEAD.unpack_from(block, at)
+        if stream not in _STREAMS:
+            raise ValueError(f"no record begins at offset {offset + at}")
         end = at + HEAD.size + length
         if end > len(block):
             if at:
                 return
             # A record longer than the limit: read it whole, or not at all if it was cut short.
-            block = os.pread(fd, end, offset)
-            if len(block) < end:
+            if offset + end > os.fstat(fd).st_size:
                 return
+            block = os.pread(fd, end, offset)
         data = block[at + HEAD.size : end]
         yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), data)
         at = end
