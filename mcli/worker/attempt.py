@@ -108,6 +108,9 @@ class Attempt:
 
     def read(self, fd: int) -> bool:
         """Move what *fd* has into the log, once; False at its end."""
+        stream = self.plugs.readers[fd]
+        if fd != self.plugs.master and stream not in self._held and self._move(stream, fd):
+            return True
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -120,11 +123,17 @@ class Attempt:
             return False
         if fd == self.plugs.master:
             data = self._as_printed(data)
-        stream = self.plugs.readers[fd]
         if stream in self._held:
             data = self._withhold(stream, data)
         self._keep(stream, data)
         return True
+
+    def _move(self, stream: Stream, pipe: int) -> bool:
+        """Whether there was something. What the disk has no room for is taken by reading it."""
+        try:
+            return self.log.move(stream, pipe, READ_BYTES)
+        except OSError:
+            return False
 
     def _keep(self, stream: Stream, data: bytes) -> None:
         """Add to the log. A full disk costs the job output, and not its life."""
