@@ -326,7 +326,11 @@ class Attempt:
             outcome.error = (
                 f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
             )
-        if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
+        if (
+            self._unkept
+            or written is None
+            or before != (outcome.exit_code, outcome.signal, outcome.reason)
+        ):
             outcome.pid, outcome.worker_pid = self.pid, os.getpid()
             with contextlib.suppress(OSError):  # the daemon is told as well
                 write_outcome(self.order.folder, self.order.attempt, outcome)
