@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.storm import FAULTS, Storm
+from .storm import FAULTS, Storm
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import mcli
 from mcli.errors import MCLIError, OutcomeUnknown
-from tests.chaos.program import expected, work
+
+from .program import expected, work
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
 ROUTED = 0.15

@@ -84,7 +84,7 @@ def _tag(job: dict[str, Any]) -> str:
 
 
 def _state(job: dict[str, Any]) -> str:
-    return job["state"] + (f" ({job['reason']})" if job["reason"] else "")
+    return str(job["state"]) + (f" ({job['reason']})" if job["reason"] else "")
 
 
 def _is_hit(job: dict[str, Any], killed: set[int]) -> bool:

@@ -25,8 +25,9 @@ from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.output import read_records
 from mcli.ticket import lock_holder
-from tests.chaos.judge import Line, Verdict, judge
-from tests.chaos.program import expected
+
+from .judge import Line, Verdict, judge
+from .program import expected
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 READY_S: Final = 30.0
@@ -237,12 +238,12 @@ class Storm:
                 client.wait(READY_S * 4)
         self._start_daemon()
         deadline = time.monotonic() + REST_S
-        with Client.connect(self._home) as client:
+        with Client.connect(self._home) as http:
             for state in ("queued", "running", "stopping"):
-                for job in list(client.jobs(states=[state])):
+                for job in list(http.jobs(states=[state])):
                     left = deadline - time.monotonic()
                     if left > 0:
-                        client.wait(job["id"], min(left, 60))
+                        http.wait(job["id"], min(left, 60))
 
     def _judge(self) -> Verdict:
         with Client.connect(self._home) as client:
@@ -278,8 +279,8 @@ class Storm:
                 client.wait()
         pid = lock_holder(self._home.lock)
         if pid is not None:
-            with suppress(MCLIError), Client.connect(self._home) as client:
-                client.shutdown(kill_jobs=True)
+            with suppress(MCLIError), Client.connect(self._home) as http:
+                http.shutdown(kill_jobs=True)
         for child in self._children:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(READY_S)

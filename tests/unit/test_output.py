@@ -205,6 +205,6 @@ def test_killed_writer_loses_nothing(path: str, pipe: tuple[int, int], at: int) 
     os.close(mark)
     os.close(marked)
     records: list[Record] = []
-    while block := read_records(path, records[-1].next_offset if records else 0):
-        records += block
+    while found := read_records(path, records[-1].next_offset if records else 0):
+        records += found
     assert b"".join(each.data for each in records) == b"".join(BLOCKS)
