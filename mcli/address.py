@@ -10,7 +10,6 @@ import os
 import re
 import socket
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from mcli.errors import BadSetting, DaemonError, DaemonNotRunning, ProtocolMismatch, RequestError
 from mcli.home import Home
@@ -101,6 +100,8 @@ def given(url: str, token: str | None, ca: str | None, *, source: str = "the tok
         BadSetting: There is no token for it, or it is none, or there is no file *ca*.
         RequestError: The URL would show the token to whoever listens on the way.
     """
+    from urllib.parse import urlsplit  # the verbs of this machine do without
+
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise RequestError(f"{url}: http:// would show the token to others; use https://")
