@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import requests
 
@@ -34,6 +35,9 @@ Document = dict[str, Any]
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 30.0
 """Seconds until an answer begins; a long poll gets its own time on top."""
+
+LOAD_S: Final = 90.0
+"""Seconds that an app may take to be loaded, and a little more."""
 
 POLL_S: Final = 30.0
 """Seconds that one request waits for a job."""
@@ -181,6 +185,30 @@ class Client:
         """The apps that it knows, with their commands."""
         found: list[Document] = self._ask("GET", "/v1/apps").json()
         return found
+
+    def add_app(self, target: str, *, python: str, cwd: str, mcli_root: str = "") -> Document:
+        """Have the daemon load one more app, and keep it; its document.
+
+        Args:
+            target: A script, a module, or either with ``:attribute``.
+            python: Path of the interpreter.
+            cwd: Directory in which its commands run.
+            mcli_root: Directory of the mcli that it imports; empty: the interpreter's own.
+
+        Raises:
+            BadApp: It cannot be loaded, has no commands, or clashes with another.
+        """
+        named = {"target": target, "python": python, "cwd": cwd, "mcli_root": mcli_root}
+        return self._document("POST", "/v1/apps", json=named, answer_s=LOAD_S)
+
+    def remove_app(self, name: str) -> None:
+        """Have the daemon forget an app that was added.
+
+        Raises:
+            UnknownApp: There is none of that name.
+            BadApp: It was not added, but named elsewhere.
+        """
+        self._ask("DELETE", f"/v1/apps/{quote(name, safe='')}")
 
     def job(self, job_id: str) -> Document:
         """One job as it is now.

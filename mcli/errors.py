@@ -11,6 +11,9 @@ Everything mcli raises on purpose.
     │   ├── Conflict                  2   that id belongs to another job
     │   ├── KeyReused                 2   that idempotency key belongs to another request
     │   ├── Unfinished                2   the job has not ended yet
+    │   ├── UnknownApp                2   no app has that name
+    │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
+    │   ├── WrongMedia                2   a request's body is of a type that is not read here
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
@@ -21,6 +24,7 @@ Everything mcli raises on purpose.
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
+    ├── AppBroken                   125   the app cannot be loaded as it is now
     ├── JobFailed                   125   the result of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
     ├── NotFound                    127   there is no such program
@@ -107,6 +111,24 @@ class InvalidTransition(RequestError):
     code = "invalid_transition"
 
 
+class UnknownApp(RequestError):
+    """No app has that name."""
+
+    code = "unknown_app"
+
+
+class BadApp(RequestError):
+    """An app cannot be added: it does not load, or its endpoints clash with others."""
+
+    code = "bad_app"
+
+
+class WrongMedia(RequestError):
+    """A request's body is of a media type that is not read there."""
+
+    code = "wrong_media"
+
+
 class DaemonError(MCLIError):
     """The daemon cannot be reached or trusted."""
 
@@ -164,6 +186,17 @@ class StoreUnreadable(StoreError):
     """The database is damaged, or is none."""
 
     code = "store_unreadable"
+
+
+class AppBroken(MCLIError):
+    """The app cannot be loaded as it is now, or its endpoints clash with others."""
+
+    code = "app_broken"
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        """All that is known of it; empty if the message says all."""
 
 
 class JobFailed(MCLIError):

@@ -39,8 +39,19 @@ def host_name(text: str) -> str:
     raise ValueError("a host name or an IP address, such as localhost")
 
 
+def host_names(text: str) -> tuple[str, ...]:
+    """Host names with or without a port, with commas between them."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not all(letter.isalnum() or letter in ".-_:[]" for letter in name):
+            raise ValueError("host names with commas between them, such as jobs.example.org")
+    return names
+
+
 def file_path(text: str) -> str:
-    """A file, by its path."""
+    """The path of a file, made absolute here: the daemon leaves this directory."""
+    if not text.strip():
+        raise ValueError("the path of a file")
     return os.path.abspath(os.path.expanduser(text))
 
 
@@ -190,6 +201,39 @@ class Settings:
         count_from_0,
         8,
         "Idle workers kept warm, one for each app. 0 keeps none.",
+    )
+    queue_max: int = _setting(
+        "MCLI_QUEUE_MAX",
+        count_from_1,
+        100_000,
+        "Jobs that may wait in the queue. One more is refused.",
+    )
+    body_max: int = _setting(
+        "MCLI_BODY_MAX",
+        count_from_1,
+        10_000_000,
+        "Bytes that the body of an HTTP request may have.",
+    )
+    tls_cert: str | None = _setting(
+        "MCLI_TLS_CERT",
+        file_path,
+        None,
+        "File with the certificate (PEM) for HTTPS. Needed, with its key, to serve other machines.",
+        option="--tls-cert",
+    )
+    tls_key: str | None = _setting(
+        "MCLI_TLS_KEY",
+        file_path,
+        None,
+        "File with the key (PEM) of that certificate.",
+        option="--tls-key",
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "MCLI_ALLOWED_HOSTS",
+        host_names,
+        (),
+        "Names by which other machines call the daemon, with commas between them. "
+        "Without a port it is the daemon's own.",
     )
 
     @property
