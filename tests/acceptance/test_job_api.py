@@ -293,6 +293,15 @@ def test_result_that_is_no_json(web: Web, client: Client, gate: Gate) -> None:
         client.result(job_id)
 
 
+def test_only_ids_name_jobs(web: Web) -> None:
+    """An id in capitals, or longer than one, is no job's: 404, as for one that nobody has."""
+    job_id = web.post(Prefer="wait=25").json()["id"]
+    assert web.ask("GET", f"/v1/jobs/{job_id[:13]}").status_code == 200
+    for name in (job_id.upper(), job_id + "0", "%2e%2e", "a%2fb", "%00", new_id()):
+        answer = web.ask("GET", f"/v1/jobs/{name}/result")
+        assert (answer.status_code, answer.json()["status"]) == (404, 404), name
+
+
 # Removing ---------------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """Which daemon is asked, and what a daemon on another machine has to show before it is told."""
 
+import hashlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,6 +76,20 @@ def test_who_is_vouched_for_by_nobody_gets_no_token(
     with (
         Client(far.url, TOKEN, file) as client,
         pytest.raises(DaemonError, match="set MCLI_BACKGROUND_CA to"),
+    ):
+        client.status()
+
+
+def test_known_certificate_needs_nobody_to_vouch(far: Served, authority: Path) -> None:
+    """With its fingerprint the certificate is trusted for itself; another one is not."""
+    text = (authority / "server.pem").read_text()
+    first = text[text.index("-----BEGIN CERTIFICATE") : text.index("-----END CERTIFICATE") + 25]
+    pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
+    with Client(far.url, TOKEN, fingerprint=pin) as client:
+        assert client.status()["home"] == far.shelf.home.root
+    with (
+        Client(far.url, TOKEN, fingerprint="0" * 64) as client,
+        pytest.raises(DaemonError, match="does not answer"),
     ):
         client.status()
 
