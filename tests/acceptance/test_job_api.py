@@ -30,6 +30,7 @@ from mcli.ids import new_id
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, readable
 
+UNKNOWN = "tell has no parameter 'depth'; it has: number, words"
 TELL = {"app": "puppet", "command": "tell", "params": {"number": 7}}
 
 
@@ -183,7 +184,7 @@ def test_wrong_submission_is_told_what_is_wrong(web: Web, body: Any, code: str) 
     told = answer.json()
     assert (answer.status_code, told["code"], told["instance"]) == (422, code, "/v1/jobs")
     if code == "bad_parameters":
-        assert told["errors"] == [{"parameter": "depth", "message": "No such parameter."}]
+        assert told["errors"] == [{"parameter": "depth", "message": UNKNOWN}]
     assert web.daemon.jobs() == []
 
 
@@ -482,7 +483,7 @@ def test_client_submits_waits_and_keeps_keys(client: Client) -> None:
         client.submit("puppet", "nothing")
     with pytest.raises(BadParameters) as wrong:
         client.submit("puppet", "tell", {"depth": 1})
-    assert wrong.value.errors == [{"parameter": "depth", "message": "No such parameter."}]
+    assert wrong.value.errors == [{"parameter": "depth", "message": UNKNOWN}]
 
 
 def test_client_waits_no_longer_than_it_is_told(web: Web, client: Client, gate: Gate) -> None:
