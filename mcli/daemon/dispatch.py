@@ -264,7 +264,7 @@ class Dispatcher:
         self.spawn(self._finish(live, outcome) if live else self._lose(info, outcome))
 
     async def _lose(self, info: JobInfo, outcome: Outcome) -> None:
-        await self._finish_row(info, outcome)
+        self._tell_ended(await self._finish_row(info, outcome))
 
     # Workers --------------------------------------------------------------------------
 
@@ -509,12 +509,12 @@ class Dispatcher:
             return
         live.info = await self._finish_row(live.info, outcome)
         if live.final:
-            self._live.pop(live.id, None)
-            self._log_bytes += live.size
+            if self._live.pop(live.id, None) is not None:  # else it has been told already
+                self._log_bytes += live.size
+                self._tell_ended(live.info)
             if live.streams is not None:
                 live.streams.close()
             self._forget_secrets(live)
-            self._tell_ended(live.info)
         live.notify()
         self.pump()
 

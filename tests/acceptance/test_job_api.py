@@ -30,6 +30,7 @@ from mcli.ids import new_id
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, readable
 
+UNKNOWN = "tell has no parameter 'depth'; it has: number, words"
 TELL = {"app": "puppet", "command": "tell", "params": {"number": 7}}
 
 
@@ -183,7 +184,7 @@ def test_wrong_submission_is_told_what_is_wrong(web: Web, body: Any, code: str) 
     told = answer.json()
     assert (answer.status_code, told["code"], told["instance"]) == (422, code, "/v1/jobs")
     if code == "bad_parameters":
-        assert told["errors"] == [{"parameter": "depth", "message": "No such parameter."}]
+        assert told["errors"] == [{"parameter": "depth", "message": UNKNOWN}]
     assert web.daemon.jobs() == []
 
 
@@ -291,6 +292,15 @@ def test_result_that_is_no_json(web: Web, client: Client, gate: Gate) -> None:
     client.wait(job_id, DEADLINE_S)
     with pytest.raises(JobFailed, match="what it returned is not JSON"):
         client.result(job_id)
+
+
+def test_only_ids_name_jobs(web: Web) -> None:
+    """An id in capitals, or longer than one, is no job's: 404, as for one that nobody has."""
+    job_id = web.post(Prefer="wait=25").json()["id"]
+    assert web.ask("GET", f"/v1/jobs/{job_id[:13]}").status_code == 200
+    for name in (job_id.upper(), job_id + "0", "%2e%2e", "a%2fb", "%00", new_id()):
+        answer = web.ask("GET", f"/v1/jobs/{name}/result")
+        assert (answer.status_code, answer.json()["status"]) == (404, 404), name
 
 
 # Removing ---------------------------------------------------------------------------------
@@ -473,7 +483,7 @@ def test_client_submits_waits_and_keeps_keys(client: Client) -> None:
         client.submit("puppet", "nothing")
     with pytest.raises(BadParameters) as wrong:
         client.submit("puppet", "tell", {"depth": 1})
-    assert wrong.value.errors == [{"parameter": "depth", "message": "No such parameter."}]
+    assert wrong.value.errors == [{"parameter": "depth", "message": UNKNOWN}]
 
 
 def test_client_waits_no_longer_than_it_is_told(web: Web, client: Client, gate: Gate) -> None:
