@@ -12,6 +12,7 @@ Everything mcli raises on purpose.
     │   ├── DaemonNotRunning        125   nothing listens there
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
+    │   │   └── QueueFull           125   too many wait already
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
@@ -99,6 +100,12 @@ class Refused(DaemonError):
     """The daemon answered, and did not take the job."""
 
     code = "refused"
+
+
+class QueueFull(Refused):
+    """As many jobs wait as may; nothing was taken."""
+
+    code = "queue_full"
 
 
 class UnsafeHome(DaemonError):

@@ -3,6 +3,7 @@ What is to be shown to nobody, and how it is known: by the name that it goes by.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MASK: Final = "***"
@@ -18,6 +19,7 @@ _SECRET: Final = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
     words = [word.lower() for word in _WORDS.findall(name)]

@@ -23,7 +23,14 @@ from mcli.daemon.auth import Guard, Rule, never
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.ports import Dispatcher
-from mcli.errors import Conflict, InvalidTransition, MCLIError, RequestError, UnknownJob
+from mcli.errors import (
+    Conflict,
+    InvalidTransition,
+    MCLIError,
+    Refused,
+    RequestError,
+    UnknownJob,
+)
 from mcli.job import JobInfo
 from mcli.output import Record, read_records
 from mcli.problem import MEDIA_TYPE, problem
@@ -106,6 +113,9 @@ def create_app(
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, MCLIError)
     status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
+    if isinstance(error, Refused):  # nothing was taken: to send it again is safe
+        told = problem(error.code, status, str(error)) | {"accepted": False}
+        return JSONResponse(told, status, {"Retry-After": "1"}, media_type=MEDIA_TYPE)
     return _problem(error.code, status, str(error))
 
 
