@@ -8,14 +8,17 @@ holds the lock, because what a file says may have been left by a daemon that is 
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import requests
 
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown, ProtocolMismatch, UnknownJob
 from mcli.home import Home
+from mcli.listener import owner_uid
 from mcli.output import Record
 from mcli.problem import error_in
 from mcli.stream import Stream
@@ -43,6 +46,8 @@ class Address(NamedTuple):
 
     pid: int
     url: str
+    fingerprint: str | None = None
+    """Of its certificate, if it has one: it need not be signed by anybody for us."""
 
     @classmethod
     def find(cls, home: Home) -> Self:
@@ -63,7 +68,7 @@ class Address(NamedTuple):
                 f"the daemon (pid {pid}) is mcli {told.get('version')}, which speaks another "
                 "protocol; restart it with: mcli daemon restart"
             )
-        return cls(pid, str(told["url"]))
+        return cls(pid, str(told["url"]), told.get("fingerprint"))
 
 
 def _told(path: str) -> Document:
@@ -78,12 +83,22 @@ def _told(path: str) -> Document:
 class Client:
     """A connection to a daemon. Job ids may be prefixes, or ``-`` for the latest."""
 
-    def __init__(self, url: str, token: str, *, source: str = "the token") -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        source: str = "the token",
+        fingerprint: str | None = None,
+    ) -> None:
         self.url = url
         self._source = source
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy has no business between us and this machine
         self._http.headers["Authorization"] = f"Bearer {token}"
+        if fingerprint is not None:
+            self._http.verify = False  # by its names: it is known by itself
+            self._http.mount("https://", _Pinned(fingerprint))
 
     @classmethod
     def connect(cls, home: Home) -> Self:
@@ -91,14 +106,12 @@ class Client:
 
         Raises:
             DaemonNotRunning: There is none.
+            DaemonError: Its token cannot be read, or somebody else listens in its place.
         """
         address = Address.find(home)
-        try:
-            with open(home.token, encoding="ascii", errors="replace") as file:
-                token = _NO_TOKEN.sub("?", file.read().strip())  # what no header can hold
-                return cls(address.url, token, source=home.token)
-        except OSError as error:
-            raise DaemonError(f"cannot read the token {home.token}: {error.strerror}") from error
+        _check_owner(address.url)
+        token, pin = read_token(home), address.fingerprint
+        return cls(address.url, token, source=home.token, fingerprint=pin)
 
     def close(self) -> None:
         self._http.close()
@@ -181,6 +194,10 @@ class Client:
     def rerun(self, job_id: str) -> Document:
         return self._document("POST", f"{_job(job_id)}/rerun")
 
+    def login_code(self) -> Document:
+        """``code``, with which a browser can sign in once, and ``expires_at``."""
+        return self._document("POST", "/v1/login/code")
+
     def shutdown(self, *, kill_jobs: bool) -> None:
         self._ask("POST", "/v1/shutdown", json={"kill_jobs": kill_jobs})
 
@@ -210,6 +227,44 @@ class Client:
                 f"{self._source} is not what the daemon asks for; run: mcli daemon restart"
             )
         raise error_in(_problem(answer), answer.status_code)
+
+
+def read_token(home: Home) -> str:
+    """The token of the daemon of *home*, without what no header can hold.
+
+    Raises:
+        DaemonError: It cannot be read.
+    """
+    try:
+        with open(home.token, encoding="ascii", errors="replace") as file:
+            return _NO_TOKEN.sub("?", file.read().strip())
+    except OSError as error:
+        raise DaemonError(
+            f"cannot read the token {home.token}: {error.strerror}; mcli daemon start makes it"
+        ) from error
+
+
+class _Pinned(requests.adapters.HTTPAdapter):
+    """Talks to the holder of one certificate only."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        options["assert_fingerprint"] = self._fingerprint
+        super().init_poolmanager(*args, **options)
+
+
+def _check_owner(url: str) -> None:
+    """Whether it is our own process that listens there: nobody else is sent our token."""
+    place = urlsplit(url)
+    uid = owner_uid(place.hostname or "", place.port or 0)
+    if uid not in (None, os.geteuid()):
+        raise DaemonError(
+            f"a process of uid {uid} listens at {url}, where our daemon did: the token was not "
+            "sent; run: mcli daemon restart --port 0"
+        )
 
 
 def _job(job_id: str) -> str:

@@ -12,6 +12,7 @@ import click
 
 from mcli.cli.launch import END_S, end, launch
 from mcli.cli.table import coloured, printable
+from mcli.cli.terminal import Spelled
 from mcli.errors import DaemonError, DaemonNotRunning
 from mcli.home import Home
 from mcli.settings import Settings
@@ -164,8 +165,10 @@ def logs(follow: bool, tail: int | None) -> None:
 
 
 def _show(lines: list[bytes]) -> None:
-    sys.stdout.buffer.writelines(lines)
-    sys.stdout.buffer.flush()
+    """Workers write there too, and so may whatever they import."""
+    out = Spelled(sys.stdout.buffer) if sys.stdout.isatty() else sys.stdout.buffer
+    out.write(b"".join(lines))
+    out.flush()
 
 
 def _pause() -> list[bytes]:
