@@ -17,10 +17,22 @@ _SECRET: Final = frozenset(
         *("auth", "authorization", "bearer", "credential", "credentials"),
     }
 )
+_ENDINGS: Final = (
+    *("password", "passwd", "passphrase", "pwd"),
+    *("token", "secret", "apikey", "accesskey"),
+)
+"""Of words that were written together: ``PGPASSWORD``, ``authtoken``. Not ``monkey``."""
+
+_PLACES: Final = ("PWD", "OLDPWD")
+"""The working directory, as shells tell it."""
 
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
+    if name in _PLACES:
+        return False
     words = [word.lower() for word in _WORDS.findall(name)]
-    return any(word in _SECRET or word.startswith("passw") for word in words)
+    return any(
+        word in _SECRET or word.startswith("passw") or word.endswith(_ENDINGS) for word in words
+    )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import uvicorn
 
 from mcli.daemon.api import create_app
+from mcli.daemon.limits import Limits
 from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
@@ -162,7 +163,8 @@ def served(home: Home) -> Iterator[Served]:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         loop = asyncio.new_event_loop()
         shelf = Shelf(home)
-        app = create_app(shelf, token=TOKEN, allowed_hosts={host})
+        limits = Limits(failure_wait_s=0)  # these tests fail to be let in all the time
+        app = create_app(shelf, token=TOKEN, allowed_hosts={host}, limits=limits)
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         )
