@@ -1,18 +1,30 @@
 """R1, R2, R3, R5, R10, R11: what a request must be like to be answered."""
 
+import asyncio
 import itertools
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import requests
 from acceptance.daemon import Daemon
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from mcli.daemon.api import create_app
+from mcli.daemon.auth import Guard
 from mcli.daemon.headers import ALWAYS
+from mcli.daemon.limits import Limits
+from mcli.daemon.login import Logins
 from mcli.daemon.origin import is_from_our_page
+from mcli.daemon.web import web_server
 from mcli.output import Log, read_records
 from mcli.stream import Stream
 
@@ -234,3 +246,63 @@ def test_r11_planted_link(tmp_path: Path) -> None:
     (tmp_path / "output.log").symlink_to("other")
     assert read_records(str(tmp_path / "output.log")) == []
     assert len(read_records(str(tmp_path / "other"))) == 1
+
+
+@contextmanager
+def asking(**rules: Any) -> Iterator[Callable[..., requests.Response]]:
+    """An application with one route of each method at ``/x``, behind a guard with *rules*."""
+
+    async def echo(request: Request) -> PlainTextResponse:
+        data = (await request.body()).decode()
+        return PlainTextResponse(f"{request.state.client} {data}")
+
+    app = Starlette(routes=[Route("/x", echo, methods=["GET", "POST"])])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        limits = Limits(failure_wait_s=0, body_max=200)
+        guard = Guard(
+            app, token="t" * 32, allowed_hosts={host}, logins=Logins(), limits=limits, **rules
+        )
+        server = web_server(guard, limits)
+        thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+        thread.start()
+        try:
+            yield lambda method, **options: requests.request(
+                method, f"http://{host}/x", timeout=10, **options
+            )
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+TOKEN = {"Authorization": "Bearer " + "t" * 32}
+FILE = {"file": ("name", b"data")}
+
+
+def test_r01_open_routes() -> None:
+    """An open route needs no token; other pages and hosts are refused there as everywhere."""
+    with asking(is_open=lambda method, path: (method, path) == ("GET", "/x")) as ask:
+        assert ask("GET").text == "open "
+        assert ask("POST").status_code == 401
+        assert ask("GET", headers={"Sec-Fetch-Site": "none"}).status_code == 200
+        for given in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+            assert ask("GET", headers=given).status_code == 403
+        assert ask("GET", headers={"Host": "evil.test"}).status_code == 421
+
+
+def test_r05_files_where_they_are_taken() -> None:
+    """A form with files is let through where the route takes one, within the limit."""
+    with asking(takes_upload=lambda *at: at == ("POST", "/x")) as ask:
+        assert "data" in ask("POST", headers=TOKEN, files=FILE).text
+    with asking() as ask:
+        assert ask("POST", headers=TOKEN, files=FILE).status_code == 415
+        assert ask("POST", headers=TOKEN, json=[]).text == "token []"
+        assert ask("POST", headers=TOKEN, json=[0] * 100).status_code == 413
+
+
+def test_r13_a_route_does_not_see_what_is_too_long() -> None:
+    """Whatever a route makes of a body that was cut off, the answer is that it was too long."""
+    pieces = (b" " * 120 for _ in range(2))
+    with asking() as ask:
+        answer = ask("POST", headers=TOKEN | {"Content-Type": "application/json"}, data=pieces)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_long")
