@@ -12,6 +12,7 @@ from acceptance.daemon import DEADLINE_S, Daemon, Gate
 
 from mcli.mask import is_masked, mask, mask_environment, mask_text, restore_environment
 from mcli.secret import MASK, is_secret
+from mcli.store.store import LOG_S
 
 HUSH = "Hu5h-Qx"
 """Stands in every secret of these tests, followed by which one it is."""
@@ -137,7 +138,7 @@ def shown(daemon: Daemon, *jobs: str) -> str:
 
 def log_is_empty(daemon: Daemon) -> bool:
     """Whether the write-ahead log is emptied before long: the store does so when it is idle."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + LOG_S / 2
     path = Path(daemon.home.root) / "mcli.db-wal"
     while path.stat().st_size and time.monotonic() < deadline:
         os.sched_yield()
