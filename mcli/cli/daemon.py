@@ -111,8 +111,10 @@ def _stop(home: Home, kill_jobs: bool) -> None:
 @starting
 def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
     """Stop the daemon if it runs, and start it with these options. Running jobs run on."""
+    from mcli.daemon.bind import check
+
     home = Home.find()
-    Settings.load(options)  # better refused before anything is stopped
+    check(Settings.load(options), i_know=i_know)  # better refused before anything is stopped
     if end(home, kill_jobs=kill_jobs) is None:
         click.echo("mcli: the daemon was not running", err=True)
     _launch(home, _arguments(options, apps, i_know))

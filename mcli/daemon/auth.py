@@ -132,9 +132,9 @@ class Guard:
             Refusal: It may not come.
         """
         headers, at = scope["headers"], (scope["method"], scope["path"])
-        is_open = at == LOGIN or self._is_open(*at)
         if not is_for_us(headers, scope["raw_path"], scope["http_version"], self._hosts):
             raise Refusal(421, "forbidden_host", "this Host is not served here")
+        is_open = at == LOGIN or self._is_open(*at)
         opens_page = is_open and scope["method"] == "GET"
         if not is_from_our_page(headers, scope["scheme"], opens_page=opens_page):
             raise Refusal(403, "foreign_origin", "requests of other sites' pages are refused")

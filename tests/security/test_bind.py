@@ -86,6 +86,13 @@ def test_r09_others_are_not_served_by_accident(
     assert stopped.alone()
 
 
+def test_r09_restart_is_refused_before_the_end(shared: Daemon) -> None:
+    """A restart that could not serve does not stop what serves."""
+    pid = shared.pid
+    shared.mcli("daemon", "restart", "--port", "0", "--host", "0.0.0.0", "--i-know", code=2)
+    assert shared.pid == pid
+
+
 def test_r09_config_alone_does_not(stopped: Daemon, tls: tuple[str, ...]) -> None:
     """A settings file can name an address and a certificate, and cannot say so."""
     os.makedirs(stopped.home.root, 0o700)
