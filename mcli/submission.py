@@ -11,6 +11,7 @@ from typing import Any
 
 from mcli import replay
 from mcli.attach import submit as send
+from mcli.call import is_hidden, texts
 from mcli.command_line import command_line
 from mcli.errors import MCLIError, OutcomeUnknown, RequestError
 from mcli.handle import Job
@@ -46,7 +47,8 @@ def submit(command: Any, /, **params: Any) -> Job:
     name = background.command_name or " ".join(path) or str(click_command.name)
     home = Home.find()
     job_id = new_id()
-    invocation = _invocation(name, place, words, background.timeout)
+    hidden = [params.get(param.name) for param in click_command.params if is_hidden(param)]
+    invocation = _invocation(name, place, words, background.timeout) | {"secrets": texts(hidden)}
     accepted = send(invocation, home=home, job_id=job_id, detach=True)
     if accepted is None:
         raise OutcomeUnknown(f"job {job_id} was not accepted, and not run; submit it again")

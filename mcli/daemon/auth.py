@@ -40,6 +40,9 @@ from mcli.problem import MEDIA_TYPE, problem
 TOKEN: Final = re.compile(r"[!-~]{32,}")
 """What a token looks like: nothing that a header cannot hold, and not too short to guess."""
 
+TOKEN_MAX: Final = 4096
+"""Bytes of its file that are read."""
+
 LOGIN: Final = ("POST", "/v1/login")
 """Open, or nobody could sign in; whoever is wrong there counts as one with a wrong token."""
 
@@ -259,9 +262,11 @@ def make_token(path: str) -> str:
         raise UnsafeHome(
             f"the token file {path} cannot be used ({error.strerror}); remove it"
         ) from error
-    with open(fd, encoding="ascii", errors="replace") as file:
+    try:
         _check_token_file(path, os.fstat(fd))
-        token = file.read().strip()
+        token = os.read(fd, TOKEN_MAX).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
     if TOKEN.fullmatch(token):
         return token
     os.unlink(path)

@@ -70,6 +70,10 @@ class Web:
     def post(self, body: Any = TELL, **headers: str) -> requests.Response:
         return self.ask("POST", "/v1/jobs", json=body, headers=headers)
 
+    def ended(self) -> None:
+        """Wait until the daemon is gone."""
+        self._processes[-1].wait(DEADLINE_S)
+
     def close(self) -> None:
         with suppress(AssertionError):
             self.daemon.stop("--kill-jobs")
@@ -206,6 +210,21 @@ def test_key_of_another_request_is_refused(web: Web) -> None:
     assert web.post(**key).status_code == 202
     answer = web.post(TELL | {"params": {}}, **key)
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(("point", "replayed"), [("pre-commit", None), ("post-commit", "true")])
+def test_key_and_job_are_one(idle: Web, point: str, replayed: str | None) -> None:
+    """A daemon that dies on either side of the commit has kept both or none; it runs once."""
+    key = {"Idempotency-Key": "order 19"}
+    idle.start(MCLI_FAILPOINT=f"{point}:kill")
+    with pytest.raises(requests.ConnectionError):
+        idle.post(**key)
+    idle.ended()
+    idle.start()
+    answer = idle.post(Prefer="wait=25", **key)
+    assert answer.headers.get("Idempotent-Replayed") == replayed
+    assert [job["id"] for job in idle.daemon.jobs()] == [answer.json()["id"]]
+    assert len(idle.daemon.starts()) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "ä"])
