@@ -47,7 +47,8 @@ def starting(command: AnyCommand) -> AnyCommand:
             "apps",
             multiple=True,
             metavar="TARGET",
-            help="An app to load in advance: a script, or module:attribute. May be repeated.",
+            help="An app to serve and to keep a worker ready for: a script, a module, or "
+            "either with :attribute. May be repeated.",
         )
     )
     options.append(
