@@ -17,11 +17,13 @@ from mcli.errors import MCLIError
 from mcli.version import __version__
 
 if TYPE_CHECKING:
+    from mcli.client import Client
     from mcli.handle import Job
     from mcli.status import health_check, is_background_available, status_check
     from mcli.submission import submit
 
 __all__ = [
+    "Client",
     "Job",
     "MCLIError",
     "__version__",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Client": "mcli.client",
     "Job": "mcli.handle",
     "submit": "mcli.submission",
     "health_check": "mcli.status",

@@ -10,18 +10,12 @@ MASK: Final = "***"
 """Stands for a secret wherever one would be shown."""
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_SECRET: Final = frozenset(
-    {
-        *("pass", "password", "passwd", "passphrase", "passcode", "pwd", "pin"),
-        *("token", "secret", "secrets", "key", "apikey", "dsn", "cookie"),
-        *("auth", "authorization", "bearer", "credential", "credentials"),
-    }
+_SECRET: Final = re.compile(
+    "passw.*|pass|passphrase|passcode|pwd|pin|tokens?|secrets?|keys?|apikey|auth|authorization"
+    "|bearer|credentials?|cookies?|dsn"
+    "|.+(?:password|passwd|passphrase|pwd|token|secret|apikey|accesskey)"
 )
-_ENDINGS: Final = (
-    *("password", "passwd", "passphrase", "pwd"),
-    *("token", "secret", "apikey", "accesskey"),
-)
-"""Of words that were written together: ``PGPASSWORD``, ``authtoken``. Not ``monkey``."""
+"""The last are words that were written together: ``PGPASSWORD``, ``authtoken``. Not ``monkey``."""
 
 _PLACES: Final = ("PWD", "OLDPWD")
 """The working directory, as shells tell it."""
@@ -32,7 +26,4 @@ def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
     if name in _PLACES:
         return False
-    words = [word.lower() for word in _WORDS.findall(name)]
-    return any(
-        word in _SECRET or word.startswith("passw") or word.endswith(_ENDINGS) for word in words
-    )
+    return any(_SECRET.fullmatch(word.lower()) for word in _WORDS.findall(name))

@@ -141,7 +141,8 @@ class Settings:
         "MCLI_BACKGROUND_HOST",
         host_name,
         "localhost",
-        "Where the daemon serves HTTP. localhost is 127.0.0.1.",
+        "Where the daemon serves HTTP. localhost is 127.0.0.1. "
+        "Of another machine: the verbs ask the daemon there.",
         option="--host",
     )
     port: int = _setting(
@@ -150,6 +151,12 @@ class Settings:
         8001,
         "TCP port of the daemon. 0 takes a free one.",
         option="--port",
+    )
+    ca: str | None = _setting(
+        "MCLI_BACKGROUND_CA",
+        file_path,
+        None,
+        "File of the authorities that vouch for a daemon on another machine. none: the system's.",
     )
     timeout_s: float | None = _setting(
         "MCLI_BACKGROUND_TIMEOUT",

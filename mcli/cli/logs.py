@@ -10,7 +10,6 @@ from typing import Protocol
 import click
 
 from mcli.cli.terminal import Spelled
-from mcli.home import Home
 from mcli.output import Record
 
 
@@ -50,7 +49,7 @@ def logs(
     if stdout and stderr:
         raise click.UsageError("--stdout and --stderr exclude each other; without them: both")
     stream = "stdout" if stdout else "stderr" if stderr else None
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         found = client.job(job)
         job_id, spelled = found["id"], found["source"] != "cli" and not raw
         out: Out = (
@@ -62,7 +61,8 @@ def logs(
             write(last_lines(past, tail), timestamps, out)
             after = past[-1].next_offset if past else 0
         if tail is None or follow:
-            write(client.output(job_id, stream=stream, after=after, follow=follow), timestamps, out)
+            ask = client.follow if follow else client.output
+            write(ask(job_id, stream=stream, after=after), timestamps, out)
 
 
 def write(records: Iterable[Record], timestamps: bool, out: Out | None = None) -> None:

@@ -13,7 +13,7 @@ def token() -> None:
 
     Whoever has it may run commands as you. Send it as: Authorization: Bearer TOKEN
     """
-    from mcli.client import read_token
+    from mcli.address import read_token
 
     click.echo(read_token(Home.find()))
 

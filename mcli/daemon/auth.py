@@ -22,7 +22,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from starlette.responses import JSONResponse
@@ -50,6 +50,10 @@ Rule = Callable[[str, str], bool]
 """Says something of a method and a path."""
 
 
+async def at_once(_method: str, _path: str) -> None:
+    """There is nothing to wait for."""
+
+
 def never(_method: str, _path: str) -> bool:
     """No route is so."""
     return False
@@ -72,6 +76,7 @@ class Guard:
         token: The daemon's own.
         allowed_hosts: ``host:port`` as callers may write it in the URL, compared exactly.
         logins: Where the sessions of browsers are.
+        prepare: Waited for before the rules are asked: what is open may have changed.
         is_open: Routes that need no token.
         takes_upload: Routes that take ``multipart/form-data`` beside JSON.
         clock: Seconds; only goes forward.
@@ -85,6 +90,7 @@ class Guard:
         allowed_hosts: Collection[str],
         logins: Logins,
         limits: Limits,
+        prepare: Callable[[str, str], Awaitable[None]] = at_once,
         is_open: Rule = never,
         takes_upload: Rule = never,
         clock: Callable[[], float] = time.monotonic,
@@ -94,6 +100,7 @@ class Guard:
         self._hosts = {host.lower().encode() for host in allowed_hosts}
         self._logins = logins
         self._limits = limits
+        self._prepare = prepare
         self._is_open = is_open
         self._takes_upload = takes_upload
         self._clock = clock
@@ -110,7 +117,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            client = self._admit(scope)
+            client = await self._admit(scope)
             scope.setdefault("state", {})["client"] = client
             await self._serve(scope, receive, self._watched(scope, send), client)
         except Refusal as refusal:
@@ -125,7 +132,7 @@ class Guard:
 
     # Who comes --------------------------------------------------------------------------
 
-    def _admit(self, scope: Scope) -> str:
+    async def _admit(self, scope: Scope) -> str:
         """Who it is: ``token``, ``session …``, or ``open`` where nobody needs to be known.
 
         Raises:
@@ -134,6 +141,7 @@ class Guard:
         headers, at = scope["headers"], (scope["method"], scope["path"])
         if not is_for_us(headers, scope["raw_path"], scope["http_version"], self._hosts):
             raise Refusal(421, "forbidden_host", "this Host is not served here")
+        await self._prepare(*at)
         is_open = at == LOGIN or self._is_open(*at)
         opens_page = is_open and scope["method"] == "GET"
         if not is_from_our_page(headers, scope["scheme"], opens_page=opens_page):

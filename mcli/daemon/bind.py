@@ -11,9 +11,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from mcli.errors import BadSetting, DaemonError
 from mcli.settings import Settings
+
+SEND_MS: Final = 30_000
+"""Milliseconds after which the kernel drops a connection whose other end does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ def _listen(settings: Settings, address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_MS)
     try:
         listening.bind((address, settings.port))
     except OSError as error:

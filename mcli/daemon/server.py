@@ -21,19 +21,22 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from mcli.appbook import Entry
 from mcli.daemon.api import create_app
-from mcli.daemon.apps import preloaded
+from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.bind import Bound, bind
+from mcli.daemon.calls import Calls
 from mcli.daemon.dispatch import Dispatcher
+from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
+from mcli.daemon.sources import found
 from mcli.daemon.web import WebServer, web_server
 from mcli.errors import MCLIError
 from mcli.home import Home
-from mcli.invocation import Invocation
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
@@ -88,8 +91,7 @@ def serve(settings: Settings, home: Home, apps: list[str], *, i_know: bool = Fal
         _report_failure(error)
         return error.exit_code
     try:
-        warm = [preloaded(app) for app in apps]
-        return asyncio.run(_Server(settings, home, warm, i_know).run())
+        return asyncio.run(_Server(settings, home, found(apps, os.getcwd()), i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -109,12 +111,10 @@ def _lock(home: Home) -> int:
 
 
 class _Server:
-    def __init__(
-        self, settings: Settings, home: Home, apps: list[Invocation], i_know: bool
-    ) -> None:
+    def __init__(self, settings: Settings, home: Home, apps: list[Entry], i_know: bool) -> None:
         self._settings = settings
         self._home = home
-        self._apps = apps
+        self._entries = apps
         self._i_know = i_know
         self._stop = asyncio.Event()
 
@@ -146,12 +146,15 @@ class _Server:
         ]
         for job in adopted:
             dispatcher.adopt(job)
-        server = _http_server(dispatcher, bound, token)
+        apps = Apps(self._home, self._settings, store, dispatcher.pool)
+        server = _http_server(dispatcher, apps, bound, token)
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
-        look = asyncio.create_task(self._look(dispatcher))
-        _report_ready(dispatcher, self._home, bound)
-        for app in self._apps:
-            dispatcher.pool.warm(app)
+        look = asyncio.create_task(self._look(dispatcher, apps))
+        apps.begin(self._entries)
+        _report_ready(dispatcher, self._home, bound, apps.count)
+        for entry in self._entries:
+            if entry.origin == "start":
+                dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
         await self._stop.wait()
         log.info("daemon.stopping")
@@ -159,6 +162,7 @@ class _Server:
         for listener in listeners:
             listener.close()
         look.cancel()
+        apps.close()
         dispatcher.pool.close()
         server.should_exit = True
         await web
@@ -174,12 +178,13 @@ class _Server:
             os._exit(1)  # the second time: now
         self._stop.set()
 
-    async def _look(self, dispatcher: Dispatcher) -> None:
+    async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""
         while True:
             await asyncio.sleep(self._settings.worker_check_interval_s)
             dispatcher.look()
             dispatcher.pool.trim()
+            apps.trim()
 
 
 def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:
@@ -203,16 +208,23 @@ def _become_subreaper() -> None:
         libc.prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-def _http_server(dispatcher: Dispatcher, bound: Bound, token: str) -> WebServer:
+def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -> WebServer:
     limits = Limits(body_max=dispatcher.settings.body_max)
-    app = create_app(dispatcher, token=token, allowed_hosts=bound.hosts, limits=limits)
+    app = create_app(
+        dispatcher,
+        token=token,
+        allowed_hosts=bound.hosts,
+        apps=apps,
+        endpoints=Endpoints(apps, Calls(dispatcher, apps)),
+        limits=limits,
+    )
     return web_server(app, limits, bound.tls)
 
 
 # Reports ------------------------------------------------------------------------------
 
 
-def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound) -> None:
+def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound, apps: int) -> None:
     told = {
         "pid": os.getpid(),
         "url": dispatcher.url,
@@ -223,7 +235,7 @@ def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound) -> None:
     }
     write_durably(home.address, json.dumps(told).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
-    _report({"ok": True, **told})
+    _report({"ok": True, "apps": apps, **told})
 
 
 def _report_other(home: Home) -> None:

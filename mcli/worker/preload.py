@@ -42,14 +42,14 @@ class Preload:
         path = find_source(self._app)
         if path is None:
             return
+        self._sources[path] = stamp_of(path)
+        if self._app.kind == "script" or self._app.target.startswith(path + ":"):
+            self.code = compiled(path)
         with open(path, "rb") as file:
             source = file.read()
-        self._sources[path] = _stamp(path)
-        if self._app.kind == "script":
-            self.code = compile(source, path, "exec", dont_inherit=True)
         if imports:
             self._import(ast.parse(source))
-        self._sources.update(_loaded_sources())
+        self._sources.update(loaded_sources())
 
     def _import(self, tree: ast.Module) -> None:
         unwatch = self._watch()
@@ -104,9 +104,30 @@ class Preload:
     def stale(self) -> str | None:
         """A source file that is not what it was when it was loaded, or None."""
         for path, stamp in self._sources.items():
-            if _stamp(path) != stamp:
+            if stamp_of(path) != stamp:
                 return path
         return None
+
+
+_compiled: dict[str, tuple[tuple[int, int], CodeType]] = {}
+
+
+def compiled(path: str) -> CodeType:
+    """The code in a file, as it is now.
+
+    Not the interpreter's own cache of it: that one takes an edit of the same second and size
+    for no edit.
+
+    Raises:
+        OSError, SyntaxError, ValueError: There is no code in it.
+    """
+    stamp = stamp_of(path)
+    known = _compiled.get(path)
+    if known is None or known[0] != stamp:
+        with open(path, "rb") as file:
+            known = (stamp, compile(file.read(), path, "exec", dont_inherit=True))
+        _compiled[path] = known
+    return known[1]
 
 
 class Watched(list[str]):
@@ -203,21 +224,21 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
-_LIBRARIES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+LIBRARIES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 
 
-def _loaded_sources() -> dict[str, tuple[int, int]]:
+def loaded_sources() -> dict[str, tuple[int, int]]:
     """Files behind the loaded modules, but for the interpreter's own."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return {
-        file: _stamp(file)
+        file: stamp_of(file)
         for file in files
         if isinstance(file, str)
-        and not (file.startswith(_STDLIB) and not any(name in file for name in _LIBRARIES))
+        and not (file.startswith(_STDLIB) and not any(name in file for name in LIBRARIES))
     }
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def stamp_of(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError:

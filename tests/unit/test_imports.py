@@ -33,10 +33,11 @@ LAYERS = {
         status stdio submission surroundings
     """,
     "store": "store",
-    "queue": "queue",
+    "queue": "appbook queue",
+    "endpoints": "endpoints",
     "worker": "worker",
     "daemon": "daemon",
-    "people": "cli client stage twin",
+    "people": "address cli client stage twin",
     "front": "__init__ __main__",
 }
 """Which module or package of mcli belongs where."""
@@ -48,7 +49,8 @@ MAY_IMPORT = {
     "queue": {"words", "store"},
     # What the decorator does on the job's side; and what only a process with the app can tell.
     "worker": {"words", "worker", "mcli.replay", "mcli.description", "mcli.parameters"},
-    "daemon": {"words", "queue", "store", "daemon"},
+    "endpoints": {"words", "endpoints"},
+    "daemon": {"words", "queue", "store", "endpoints", "daemon"},
     "people": {"words", "caller", "daemon", "people", "mcli"},
     "front": {"words", "caller", "people"},
 }
@@ -56,12 +58,13 @@ MAY_IMPORT = {
 GUESTS = {
     "alembic": {"store"},
     "click": {"caller", "people"},
-    "fastapi": {"daemon"},
+    "fastapi": {"endpoints", "daemon"},
+    "prometheus_client": {"daemon"},
     "pydantic": {"daemon"},
     "requests": {"mcli.client"},
     "sqlalchemy": {"store", "queue"},
     "sqlite3": {"store"},
-    "starlette": {"daemon"},
+    "starlette": {"endpoints", "daemon"},
     "uvicorn": {"daemon"},
 }
 """Where a third party is let in; and sqlite3, which is the store's business alone."""
