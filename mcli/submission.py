@@ -46,7 +46,7 @@ def submit(command: Any, /, **params: Any) -> Job:
     name = background.command_name or " ".join(path) or str(click_command.name)
     home = Home.find()
     job_id = new_id()
-    invocation = _invocation(name, place, words, background.timeout)
+    invocation = _invocation(name, place, words, background)
     accepted = send(invocation, home=home, job_id=job_id, detach=True)
     if accepted is None:
         raise OutcomeUnknown(f"job {job_id} was not accepted, and not run; submit it again")
@@ -146,7 +146,7 @@ def _app(module: Any, attribute: str) -> dict[str, Any]:
 
 
 def _invocation(
-    name: str, app: dict[str, Any], words: list[str], timeout_s: float | None
+    name: str, app: dict[str, Any], words: list[str], background: Any
 ) -> dict[str, Any]:
     return {
         **surroundings(),
@@ -158,6 +158,7 @@ def _invocation(
         "terminal": None,
         "replay": None,
         "by_line": True,
-        "timeout_s": timeout_s,
+        "timeout_s": background.timeout,
         "source": "python",
+        "on_finish": background.on_finish,
     }

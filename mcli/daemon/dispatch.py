@@ -57,6 +57,7 @@ class Dispatcher:
         self.url = ""
         self.draining = False
         self.stop_requested: Callable[[], None] = lambda: None
+        self.job_ended: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
@@ -428,6 +429,7 @@ class Dispatcher:
             queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
         )
         failpoint.reach("finished")
+        self.job_ended()
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,
@@ -452,6 +454,7 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
+        self.job_ended()  # or not: one look too many does no harm
         live = self._live.get(job_id)
         if live is not None and live.info is not None:
             live.info = replace(info, pid=live.info.pid, worker_pid=live.info.worker_pid)

@@ -30,6 +30,8 @@ from mcli.daemon.auth import make_token
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
+from mcli.daemon.signing import make_secret
+from mcli.daemon.webhooks import Webhooks
 from mcli.errors import DaemonError, MCLIError
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -140,8 +142,12 @@ class _Server:
         for job in adopted:
             dispatcher.adopt(job)
         server = _http_server(dispatcher, http)
+        secret = make_secret(self._home.webhook_secret)
+        webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
+        dispatcher.job_ended = webhooks.wake
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))
+        tell = asyncio.create_task(webhooks.run())
         _report_ready(dispatcher, self._home)
         for app in self._apps:
             dispatcher.pool.warm(app)
@@ -152,6 +158,7 @@ class _Server:
         for listener in listeners:
             listener.close()
         look.cancel()
+        tell.cancel()
         dispatcher.pool.close()
         server.should_exit = True
         await web

@@ -25,15 +25,15 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        endpoint errors failpoint family frames home ids invocation job outcome output problem secret
-        settings standard_input states stream ticket version
+        backoff endpoint errors failpoint family frames home ids invocation job outcome output problem secret
+        settings standard_input states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing status stdio
         submission surroundings
     """,
     "store": "store",
-    "queue": "queue",
+    "queue": "deliveries queue",
     "worker": "worker",
     "daemon": "daemon",
     "people": "cli client stage twin",
@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "words": {"words"},
     "caller": {"words", "caller", "mcli.store.arbiter"},  # who runs a job in doubt, it must ask
     "store": {"words", "store"},
-    "queue": {"words", "store"},
+    "queue": {"words", "queue", "store"},
     # What the decorator does on the job's side; and what only a process with the app can tell.
     "worker": {"words", "worker", "mcli.replay", "mcli.description", "mcli.parameters"},
     "daemon": {"words", "queue", "store", "daemon"},
@@ -58,9 +58,10 @@ GUESTS = {
     "click": {"caller", "people"},
     "fastapi": {"daemon"},
     "pydantic": {"daemon"},
-    "requests": {"mcli.client"},
+    "requests": {"mcli.client", "mcli.daemon.webhooks"},
     "sqlalchemy": {"store", "queue"},
     "sqlite3": {"store"},
+    "standardwebhooks": {"mcli.daemon.signing"},
     "starlette": {"daemon"},
     "uvicorn": {"daemon"},
 }
