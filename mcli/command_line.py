@@ -53,18 +53,17 @@ def check_known(command: Any, name: str) -> None:
 def read(command: Any, params: dict[str, Any]) -> tuple[list[str], dict[str, Exception]]:
     """The words for *params*, and what is wrong, by parameter. The words are whole if nothing is.
 
-    What is wrong is a ``click.UsageError``, or a ``RequestError`` for a flag that cannot be
-    turned off.
+    What is wrong is a ``click.UsageError``, a ``RequestError`` for a flag that cannot be
+    turned off, or what a type of the user's own has raised.
     """
     found: dict[str, Written] = {}
     wrong: dict[str, Exception] = {}
     ctx = command.context_class(command, info_name=command.name, **command.context_settings)
-    usage_error = _exceptions(ctx).UsageError
     with ctx:  # closes the files that a check has opened
         for name, group in by_name(command).items():
             try:
                 found[name] = _write(ctx, group, params.get(name))
-            except (usage_error, RequestError) as error:
+            except Exception as error:  # noqa: BLE001 - a type of the user's own may raise anything
                 wrong[name] = error
         words = _joined(found.values())
         texts = {} if wrong else command.make_parser(ctx).parse_args(list(words))[0]
@@ -110,27 +109,31 @@ def _is_absent(param: Any, value: Any) -> bool:
 def _write(ctx: Any, group: list[Any], given: Any) -> Written:
     param = next((each for each in reversed(group) if not _is_flag(each)), group[-1])
     if given is None:
-        _check_missing(ctx, group)
+        missing(ctx, group)
         return Written(param, [])
     value = _rows(given) if _is_many(param) else given
     wanted = _converted(ctx, param, value)
     written = _write_flag(ctx, group, wanted) or _write_value(ctx, param, value, wanted)
     if not written.words:
-        _check_missing(ctx, group)
+        missing(ctx, group)
         if _left_out(ctx, param) != wanted:
             raise _unsayable(ctx, param, given)
     return written
 
 
-def _check_missing(ctx: Any, group: list[Any]) -> None:
-    """Nothing is given: the environment or a default must do, since a job can ask nobody."""
+def missing(ctx: Any, group: list[Any]) -> None:
+    """Nothing is given: the environment or a default must do, since a job can ask nobody.
+
+    Raises:
+        click.MissingParameter: Neither does.
+    """
     if any(param.value_from_envvar(ctx) is not None for param in group):
         return
     for param in group:
         absent = param.required and _is_absent(param, param.get_default(ctx))
         asks = getattr(param, "prompt", None) is not None
         if absent or (asks and (param.required or param.prompt_required)):
-            raise _exceptions(ctx).MissingParameter(ctx=ctx, param=param)
+            raise exceptions(ctx).MissingParameter(ctx=ctx, param=param)
 
 
 def _left_out(ctx: Any, param: Any) -> Any:
@@ -147,13 +150,13 @@ def _converted(ctx: Any, param: Any, value: Any) -> Any:
     return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
-def _exceptions(ctx: Any) -> Any:
+def exceptions(ctx: Any) -> Any:
     """Those of Click, or of Typer's copy of it."""
     return sys.modules[type(ctx).__mro__[-2].__module__.replace(".core", ".exceptions")]
 
 
 def _unsayable(ctx: Any, param: Any, given: Any) -> Exception:
-    error: Exception = _exceptions(ctx).BadParameter(
+    error: Exception = exceptions(ctx).BadParameter(
         f"{given!r} cannot be given on a command line", ctx=ctx, param=param
     )
     return error
@@ -184,10 +187,10 @@ def _flag(ctx: Any, flag: Any, wanted: Any) -> list[str]:
     if flag.secondary_opts:
         names = flag.opts if wanted else flag.secondary_opts
         return [_longest(names)] if names else []
-    return [_longest(flag.opts)] if _means(ctx, flag) == wanted else []
+    return [_longest(flag.opts)] if meaning(ctx, flag) == wanted else []
 
 
-def _means(ctx: Any, flag: Any) -> Any:
+def meaning(ctx: Any, flag: Any) -> Any:
     """The value of a flag that is given."""
     value = getattr(flag, "flag_activation_value", getattr(flag, "flag_value", True))
     one = (value,) if flag.multiple else value
@@ -216,7 +219,7 @@ def _write_value(ctx: Any, param: Any, value: Any, wanted: Any) -> Written:
 def _read(ctx: Any, param: Any, texts: Any, value: Any) -> Any:
     try:
         return _converted(ctx, param, texts)
-    except _exceptions(ctx).UsageError as error:
+    except exceptions(ctx).UsageError as error:
         raise _unsayable(ctx, param, value) from error
 
 

@@ -9,13 +9,12 @@ MASK: Final = "***"
 """Stands for a secret wherever one would be shown."""
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_SECRET: Final = frozenset(
-    "pass password passwd passphrase passcode pwd pin token secret secrets key apikey auth "
-    "authorization bearer credential credentials cookie dsn".split()
+_SECRET: Final = re.compile(
+    "passw.*|pass|passphrase|passcode|pwd|pin|tokens?|secrets?|keys?|apikey|auth|authorization"
+    "|bearer|credentials?|cookies?|dsn"
 )
 
 
 def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
-    words = [word.lower() for word in _WORDS.findall(name)]
-    return any(word in _SECRET or word.startswith("passw") for word in words)
+    return any(_SECRET.fullmatch(word.lower()) for word in _WORDS.findall(name))

@@ -14,6 +14,8 @@ from mcli.home import Home
 from mcli.invocation import App
 from mcli.worker import loop
 from mcli.worker.become import Job, Revoked
+from mcli.worker.load import aim_path
+from mcli.worker.plugs import own_streams
 
 REVOKED = 121
 """Exit code of a job process that found its ticket taken. Nobody is told of it as an end."""
@@ -21,9 +23,9 @@ REVOKED = 121
 
 def _serve(config: dict[str, Any]) -> Job | None:
     app = App(**{**config["app"], "flags": tuple(config["app"]["flags"])})
-    _own_streams(config["log"])
+    own_streams(config["log"])
     os.chdir(config["cwd"])
-    loop.aim_path(app)
+    aim_path(app)
     worker = loop.start(Home(config["home"]), config["key"], app, cold=config["cold"])
     if worker is None:
         _piped_streams()
@@ -33,22 +35,6 @@ def _serve(config: dict[str, Any]) -> Job | None:
     gc.collect()
     gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
     return worker.run()
-
-
-def _own_streams(log: str) -> None:
-    """Nothing to read, and the daemon's log to write to.
-
-    The daemon starts a worker on pipes, so that Python's streams are made for pipes, as
-    those of its jobs are.
-    """
-    for path, mode, numbers in (
-        (os.devnull, os.O_RDONLY, (0,)),
-        (log, os.O_WRONLY | os.O_APPEND, (1, 2)),
-    ):
-        fd = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        for number in numbers:
-            os.dup2(fd, number)
-        os.close(fd)
 
 
 def _piped_streams() -> None:

@@ -9,8 +9,6 @@ waiting for threads, exit handlers, flushing, and death by an uncaught Ctrl-C.
 import atexit
 import contextlib
 import gc
-import importlib
-import importlib.util
 import io
 import json
 import os
@@ -30,6 +28,7 @@ from mcli.outcome import Outcome, write_outcome
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.attempt import LIMIT, REACHED
+from mcli.worker.load import load_command
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
@@ -371,24 +370,6 @@ def _script_globals(path: str) -> dict[str, Any]:
         "__cached__": None,
         "__doc__": None,
     }
-
-
-def load_command(target: str) -> Any:
-    """The command that ``module:attribute`` or ``path.py:attribute`` names."""
-    place, _, attribute = target.rpartition(":")
-    if place.endswith(".py"):
-        spec = importlib.util.spec_from_file_location("__mcli_app__", place)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"cannot load {place}")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["__mcli_app__"] = module
-        spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(place)
-    command = getattr(module, attribute)
-    if hasattr(command, "registered_commands"):  # a Typer app: its command has yet to be made
-        command = sys.modules["typer"].main.get_command(command)
-    return command
 
 
 def _strip(trace: TracebackType | None) -> TracebackType | None:

@@ -12,7 +12,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 from dataclasses import asdict
@@ -388,17 +387,3 @@ def start(home: Home, key: str, app: App, *, cold: bool) -> Worker | None:
     if not cold and (threading.active_count() > 1 or preload.uses_argv):
         return None
     return Worker(home, key, app, preload)
-
-
-def aim_path(app: App) -> None:
-    """``sys.path[0]`` and ``sys.argv`` as the program itself would find them."""
-    if not sys.flags.safe_path and sys.path:
-        del sys.path[0]  # the directory that this package was found in
-        if app.kind == "script":
-            sys.path.insert(0, os.path.dirname(os.path.realpath(app.target)))
-        elif app.kind == "module":
-            sys.path.insert(0, app.cwd)
-        elif app.kind == "object":
-            place = app.target.rpartition(":")[0]
-            sys.path.insert(0, os.path.dirname(place) if place.endswith(".py") else app.cwd)
-    sys.argv = [app.target]

@@ -103,3 +103,19 @@ def close_plugs(stdio: tuple[Stdio, Stdio, Stdio]) -> None:
     for number, plug in enumerate(stdio):
         if plug == "closed":
             os.close(number)
+
+
+def own_streams(log: str) -> None:
+    """Nothing to read, and the daemon's log to write to.
+
+    A worker is started on pipes, so that Python's streams are made for pipes, as those of
+    its jobs are.
+    """
+    for path, mode, numbers in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_APPEND, (1, 2)),
+    ):
+        fd = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for number in numbers:
+            os.dup2(fd, number)
+        os.close(fd)

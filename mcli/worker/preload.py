@@ -44,12 +44,12 @@ class Preload:
             return
         with open(path, "rb") as file:
             source = file.read()
-        self._sources[path] = _stamp(path)
+        self._sources[path] = stamp_of(path)
         if self._app.kind == "script":
             self.code = compile(source, path, "exec", dont_inherit=True)
         if imports:
             self._import(ast.parse(source))
-        self._sources.update(_loaded_sources())
+        self._sources.update(loaded_sources())
 
     def _import(self, tree: ast.Module) -> None:
         unwatch = self._watch()
@@ -104,7 +104,7 @@ class Preload:
     def stale(self) -> str | None:
         """A source file that is not what it was when it was loaded, or None."""
         for path, stamp in self._sources.items():
-            if _stamp(path) != stamp:
+            if stamp_of(path) != stamp:
                 return path
         return None
 
@@ -203,21 +203,21 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
-_LIBRARIES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
+LIBRARIES = tuple(os.sep + name + os.sep for name in ("site-packages", "dist-packages"))
 
 
-def _loaded_sources() -> dict[str, tuple[int, int]]:
+def loaded_sources() -> dict[str, tuple[int, int]]:
     """Files behind the loaded modules, but for the interpreter's own."""
     files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     return {
-        file: _stamp(file)
+        file: stamp_of(file)
         for file in files
         if isinstance(file, str)
-        and not (file.startswith(_STDLIB) and not any(name in file for name in _LIBRARIES))
+        and not (file.startswith(_STDLIB) and not any(name in file for name in LIBRARIES))
     }
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def stamp_of(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError:

@@ -209,6 +209,7 @@ def test_job_knows_itself(daemon: Daemon) -> None:
         ("below.submit()", True, "below"),
         ("deep.submit(number=-4)", -3, "deep one"),
         ("typed.submit(name='ab', count=2)", "abab", "typed"),
+        ("calling.submit()", "outer of False", "calling"),
     ],
 )
 def test_submit(daemon: Daemon, call: str, result: object, name: str) -> None:

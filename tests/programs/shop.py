@@ -87,6 +87,14 @@ def waiting(gate: str) -> None:
     serve(gate)
 
 
+@click.command()
+@click.pass_context
+@mcli.background
+def calling(ctx: click.Context) -> str:
+    """Calls another command's body."""
+    return f"outer of {ctx.invoke(below, flag=False)}"
+
+
 def main() -> None:
     """Run the code that comes on stdin, with these commands in reach; print its answer."""
     names = dict(globals())

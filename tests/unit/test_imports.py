@@ -25,12 +25,12 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        backoff endpoint errors failpoint family frames home ids invocation job outcome output problem secret
-        settings standard_input states stream ticket url version
+        backoff endpoint errors failpoint family frames home ids invocation job outcome output
+        problem secret settings standard_input states stream ticket url version
     """,
     "caller": """
-        attach call command_line decorators description handle parameters program replay routing status stdio
-        submission surroundings
+        attach call command_line decorators description handle parameters program replay routing
+        status stdio submission surroundings
     """,
     "store": "store",
     "queue": "deliveries queue",
