@@ -37,12 +37,12 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--input", "source", type=click.Path(exists=True, dir_okay=False), required=True)
+@click.option("--input", type=click.Path(exists=True, dir_okay=False), required=True)
 @mcli.api("/process-file", "POST", tags=["files"], enable_background=True, background_timeout=3600)
 @mcli.background
-def process_file(source: str) -> Row:
+def process_file(input: str) -> Row:  # noqa: A002 - what requests call it
     """Count the lines of a file, however large, and hash it."""
-    path, digest, lines, read = Path(source), hashlib.sha256(), 0, 0
+    path, digest, lines, read = Path(input), hashlib.sha256(), 0, 0
     size = path.stat().st_size
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -99,8 +99,8 @@ def bulk_insert(source: TextIO, database: str, batch: int) -> Row:
 
 @cli.command()
 @click.option("--data", type=click.Path(exists=True, dir_okay=False), required=True, help="CSV.")
-@click.option("--x", "feature", required=True, help="The column to predict from.")
-@click.option("--y", "target", required=True, help="The column to predict.")
+@click.option("--feature", required=True, help="The column to predict from.")
+@click.option("--target", required=True, help="The column to predict.")
 @click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True)
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True, max=1), default=0.1)
 @mcli.api("/ml/train", "POST", tags=["ml"], enable_background=True, background_timeout=7200)

@@ -482,11 +482,19 @@ def test_train_finds_the_line(run: Run, tmp_path: Path) -> None:
     """
     rows = "".join(f"{x},{3 * x - 2}\n" for x in range(10))
     (tmp_path / "line.csv").write_text("x,y\n" + rows)
-    words: list[str | Path | int] = ["train", "--data", "line.csv", "--x", "x", "--epochs", 100]
-    done = run("api.py", *words, "--y", "y")
+    words: list[str | Path | int] = [
+        "train",
+        "--data",
+        "line.csv",
+        "--feature",
+        "x",
+        "--epochs",
+        100,
+    ]
+    done = run("api.py", *words, "--target", "y")
     assert done.stdout.endswith("epoch 100/100: loss 0.0000\n")
     assert len(done.stdout.splitlines()) == 10
-    done = run("api.py", *words, "--y", "z", exit_code=1)
+    done = run("api.py", *words, "--target", "z", exit_code=1)
     assert done.stderr == "Error: line.csv has no column 'z'\n"
 
 
