@@ -91,8 +91,6 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_GET = do_POST  # noqa: N815
-
             def log_message(self, *_words: object) -> None:
                 """Nothing: the test says what went wrong."""
 

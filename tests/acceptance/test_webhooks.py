@@ -126,11 +126,11 @@ def test_no_row_without_a_url(teller: Daemon) -> None:
 
 def test_told_again_after_an_error(teller: Daemon, receiver: Receiver) -> None:
     """
-    A receiver that answers 500 and 302 is asked again, with the same id and the same body,
+    A receiver that answers 500 and 307 is asked again, with the same id and the same body,
     until it takes it: then there is one row for the job, with three attempts, and no error.
     """
     receiver.headers = {"Location": receiver.url}
-    receiver.answers = [500, 302]
+    receiver.answers = [500, 307]
     job_id = detach(teller, "tell")
     told = [receiver.next() for _ in range(3)]
     assert {each.headers["webhook-id"] for each in told} == {f"msg_{job_id}"}
