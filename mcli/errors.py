@@ -6,17 +6,26 @@ Everything mcli raises on purpose.
     │   ├── BadSetting                2   a setting is not what it should be
     │   ├── UnknownJob                2   no job has that id or prefix
     │   ├── AmbiguousJob              2   several jobs have that prefix
+    │   ├── UnknownCommand            2   no app has that command
+    │   ├── BadParameters             2   values that the command does not take
     │   ├── Conflict                  2   that id belongs to another job
+    │   ├── KeyReused                 2   that idempotency key belongs to another request
+    │   ├── Unfinished                2   the job has not ended yet
+    │   ├── UnknownApp                2   no app has that name
+    │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
+    │   ├── WrongMedia                2   a request's body is of a type that is not read here
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
+    │   ├── NotReady                125   it lives, and a job cannot pass through it
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
     │   └── StoreUnreadable         125   not a database, or a damaged one
-    ├── JobFailed                   125   ``Job.result()`` of a job that has none to give
+    ├── AppBroken                   125   the app cannot be loaded as it is now
+    ├── JobFailed                   125   the result of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
     ├── NotFound                    127   there is no such program
     └── OutcomeUnknown               75   it may or may not have been accepted; not run here
@@ -25,6 +34,7 @@ Everything mcli raises on purpose.
 wrong and what would be right, in one line.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -60,16 +70,63 @@ class AmbiguousJob(RequestError):
     code = "ambiguous_job"
 
 
+class UnknownCommand(RequestError):
+    """No app of that name, or it has no such command."""
+
+    code = "unknown_command"
+
+
+class BadParameters(RequestError):
+    """Values that the command does not take."""
+
+    code = "bad_parameters"
+
+    def __init__(self, message: str, errors: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.errors = list(errors)
+        """``parameter`` and ``message``, one for each parameter that is wrong."""
+
+
 class Conflict(RequestError):
     """A job of that id exists already, and is another one or is run by its caller."""
 
     code = "conflict"
 
 
+class KeyReused(RequestError):
+    """The idempotency key was used for another request within a day."""
+
+    code = "idempotency_key_reused"
+
+
+class Unfinished(RequestError):
+    """The job has not ended yet, so that it has no result."""
+
+    code = "unfinished"
+
+
 class InvalidTransition(RequestError):
     """The job is in a state from which this cannot be done."""
 
     code = "invalid_transition"
+
+
+class UnknownApp(RequestError):
+    """No app has that name."""
+
+    code = "unknown_app"
+
+
+class BadApp(RequestError):
+    """An app cannot be added: it does not load, or its endpoints clash with others."""
+
+    code = "bad_app"
+
+
+class WrongMedia(RequestError):
+    """A request's body is of a media type that is not read there."""
+
+    code = "wrong_media"
 
 
 class DaemonError(MCLIError):
@@ -101,6 +158,12 @@ class Refused(DaemonError):
     code = "refused"
 
 
+class NotReady(DaemonError):
+    """The daemon lives, but a small job that it gave itself did not come through."""
+
+    code = "not_ready"
+
+
 class UnsafeHome(DaemonError):
     """The state directory belongs to somebody else, or others may write to it."""
 
@@ -123,6 +186,17 @@ class StoreUnreadable(StoreError):
     """The database is damaged, or is none."""
 
     code = "store_unreadable"
+
+
+class AppBroken(MCLIError):
+    """The app cannot be loaded as it is now, or its endpoints clash with others."""
+
+    code = "app_broken"
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+        """All that is known of it; empty if the message says all."""
 
 
 class JobFailed(MCLIError):

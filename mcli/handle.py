@@ -82,9 +82,8 @@ class Job:
     def _check_result(self, document: dict[str, Any]) -> None:
         """Not a stand-in for a value that could not be kept: it could be taken for the value."""
         outcome = read_outcome(self._home.job(document["id"]), document["attempt"])
-        if outcome is not None and outcome.returned and not outcome.has_result:
-            why = "is larger than 1 MiB" if outcome.result["truncated"] else "is not JSON"
-            raise JobFailed(f"job {self.id} succeeded, but what it returned {why}")
+        if outcome is not None and outcome.withheld:
+            raise JobFailed(f"job {self.id} succeeded, but what it returned {outcome.withheld}")
 
     def output(self, stream: str | None = None) -> bytes:
         """What it has printed so far: both streams in order, or ``"stdout"`` or ``"stderr"``.

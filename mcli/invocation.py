@@ -15,8 +15,9 @@ Kind = Literal["script", "module", "object", "exec"]
 Stdio = Literal["tty", "fd", "pipe", "out", "null", "closed"]
 """``fd``: the caller's own descriptor, passed along. ``out``: the same as stdout."""
 
-Source = Literal["cli", "python", "http"]
-"""Who asked for it: a command line, a program's ``submit``, a request."""
+Source = Literal["cli", "python", "http", "daemon"]
+"""Who asked for it: a command line, a program's ``submit``, a request; or the daemon itself,
+to see whether a job comes through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class JobInfo:
     reason: Reason | None = None
     exit_code: int | None = None
     signal: int | None = None
+    priority: int = 0
+    """Higher is begun first."""
     attempt: int = 0
     """Number of the newest attempt, from 1; 0 before the first. It names one execution and is
     never used twice, so that attempts which never began (``revoked``) leave gaps."""

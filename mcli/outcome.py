@@ -40,6 +40,13 @@ class Outcome:
     worker_pid: int | None = None
     pid: int | None = None
 
+    @property
+    def withheld(self) -> str | None:
+        """Why the value that was returned was not kept; None if it was, or there is none."""
+        if not self.returned or self.has_result:
+            return None
+        return "is larger than 1 MiB" if self.result["truncated"] else "is not JSON"
+
     def document(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -13,25 +13,38 @@ Called by the daemon; nothing else has a store.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
+from mcli.errors import (
+    AmbiguousJob,
+    Conflict,
+    InvalidTransition,
+    KeyReused,
+    RequestError,
+    UnknownJob,
+)
 from mcli.ids import is_id
 from mcli.invocation import Source
 from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
-from mcli.store.schema import QUEUED, SCHEDULED, counters, invocations, jobs
+from mcli.store.schema import QUEUED, SCHEDULED, counters, idempotency_keys, invocations, jobs
 
 LATEST: Final = "-"
 """What people write for the newest job."""
 
+CALL_PRIORITY: Final = 100
+"""From here on somebody waits for the answer: such jobs have slots of their own."""
+
+KEY_KEPT_S: Final = 24 * 3600.0
+"""Seconds for which an idempotency key is remembered."""
+
 NOT_JSON: Final = "what the command returned is not JSON, and was not kept"
 
-_INNER: Final = frozenset({"priority", "due_at"})
+_INNER: Final = frozenset({"due_at"})
 _ID_DIGITS: Final = frozenset("0123456789abcdef-")
 _ENDINGS: Final = {
     State.SUCCEEDED: Event.SUCCEED,
@@ -42,10 +55,80 @@ _ENDINGS: Final = {
 _ACCEPT: Final = insert_new(jobs).returning(jobs)
 _KEEP: Final = invocations.insert()
 _GET: Final = select(jobs).where(jobs.c.id == bindparam("job_id"))
+_KEYED: Final = select(idempotency_keys).where(
+    idempotency_keys.c.key == bindparam("key"),
+    idempotency_keys.c.created_at > bindparam("since"),
+)
+_THEIRS: Final = jobs.c.source != "daemon"
 _NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
 
 
+class Accepted(NamedTuple):
+    """A job that was accepted, now or by an earlier sending of the same request."""
+
+    job: JobInfo
+    repeated: bool
+
+
 # Moves ------------------------------------------------------------------------------------
+
+
+def accept(
+    conn: Connection,
+    *,
+    now: float,
+    job_id: str,
+    key: str | None = None,
+    request: bytes | None = None,
+    **columns: Any,
+) -> Accepted:
+    """``submit``, for requests that may come twice: under the same id, or with the same key.
+
+    Args:
+        key: What the caller calls this request, for a day; None: nothing.
+        request: Digest of the request, which a repetition must share.
+
+    Raises:
+        RequestError, Conflict: See ``submit``.
+        KeyReused: The key is that of another request.
+    """
+    found = earlier(conn, now=now, job_id=job_id, key=key, request=request)
+    if found is not None:
+        return Accepted(found, True)
+    job = submit(conn, now=now, job_id=job_id, request=request, **columns)
+    if key is not None:
+        forget_keys(conn, now=now)
+        named = {"key": key, "job_id": job_id, "request": request or b"", "created_at": now}
+        conn.execute(idempotency_keys.insert(), named)
+    return Accepted(job, False)
+
+
+def earlier(
+    conn: Connection, *, now: float, job_id: str, key: str | None, request: bytes | None
+) -> JobInfo | None:
+    """The job that the same request has made before; None if it comes for the first time.
+
+    Raises:
+        Conflict: The id is taken by another request.
+        KeyReused: The key is.
+    """
+    named = key and conn.execute(_KEYED, {"key": key, "since": now - KEY_KEPT_S}).one_or_none()
+    if named:
+        if named.request != (request or b""):
+            raise KeyReused(
+                f"the idempotency key {key} was used for another request; a new request needs "
+                "a new key"
+            )
+        return get(conn, named.job_id)
+    if request and conn.execute(_GET, {"job_id": job_id}).one_or_none() is not None:
+        return _accepted_before(conn, job_id, request)
+    return None
+
+
+def forget_keys(conn: Connection, *, now: float) -> None:
+    """Remove the idempotency keys that are older than a day."""
+    old = idempotency_keys.c.created_at <= now - KEY_KEPT_S
+    conn.execute(delete(idempotency_keys).where(old))
 
 
 def submit(
@@ -63,6 +146,7 @@ def submit(
     priority: int = 0,
     source: Source = "cli",
     on_finish: str | None = None,
+    request: bytes | None = None,
 ) -> JobInfo:
     """Accept a job; the insertion of its id is what decides that the daemon runs it.
 
@@ -75,6 +159,7 @@ def submit(
         priority: Higher is claimed first.
         source: Who asked for it.
         on_finish: URL to be told when it has ended.
+        request: Digest by which a repetition is known; None: that of *invocation*.
 
     Raises:
         RequestError: The id is none.
@@ -98,18 +183,19 @@ def submit(
         "source": source,
         "on_finish": on_finish,
     }
+    digest = request or _digest(invocation)
     accepted = conn.execute(_ACCEPT, row).one_or_none()
     if accepted is None:
-        return _accepted_before(conn, job_id, invocation)
-    conn.execute(_KEEP, {"job_id": job_id, "body": invocation, "digest": _digest(invocation)})
+        return _accepted_before(conn, job_id, digest)
+    conn.execute(_KEEP, {"job_id": job_id, "body": invocation, "digest": digest})
     return _job(accepted)
 
 
-def _accepted_before(conn: Connection, job_id: str, body: bytes) -> JobInfo:
+def _accepted_before(conn: Connection, job_id: str, digest: bytes) -> JobInfo:
     job = get(conn, job_id)
     if job.route == "local":
         raise Conflict(f"job {job_id} is run by the process that made it, not by the daemon")
-    if _submitted(conn, job_id) != _digest(body):
+    if _submitted(conn, job_id) != digest:
         raise Conflict(f"job {job_id} exists and is another one; a new job needs a new id")
     return job
 
@@ -125,13 +211,25 @@ def _digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=16).digest()
 
 
-def claim(conn: Connection, *, now: float, limit: int) -> list[JobInfo]:
-    """Begin an attempt of up to *limit* queued jobs: highest priority first, then oldest."""
+def claim(
+    conn: Connection,
+    *,
+    now: float,
+    limit: int,
+    least: int | None = None,
+    below: int | None = None,
+) -> list[JobInfo]:
+    """Begin an attempt of up to *limit* queued jobs: highest priority first, then oldest.
+
+    Args:
+        least: Only jobs of this priority or a higher one.
+        below: Only jobs of a lower priority than this.
+    """
+    wanted = [jobs.c.state == QUEUED]
+    wanted += [jobs.c.priority >= least] if least is not None else []
+    wanted += [jobs.c.priority < below] if below is not None else []
     first = (
-        select(jobs.c.id)
-        .where(jobs.c.state == QUEUED)
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-        .limit(limit)
+        select(jobs.c.id).where(*wanted).order_by(jobs.c.priority.desc(), jobs.c.id).limit(limit)
     )
     begun = {"attempt": jobs.c.attempt + 1, "started_at": now}
     rows = _move(conn, Event.CLAIM, jobs.c.id.in_(first), begun)
@@ -355,7 +453,7 @@ def _beginning(conn: Connection, prefix: str) -> Sequence[Row[Any]]:
     if not prefix or not _ID_DIGITS.issuperset(prefix):
         return []
     after_all = prefix + "g"  # sorts after every digit an id may have
-    statement = select(jobs).where(jobs.c.id >= prefix, jobs.c.id < after_all)
+    statement = select(jobs).where(_THEIRS, jobs.c.id >= prefix, jobs.c.id < after_all)
     return conn.execute(statement.order_by(jobs.c.id.desc()).limit(2)).all()
 
 
@@ -365,14 +463,29 @@ def page(
     states: Collection[State] | None = None,
     limit: int = 50,
     before: str | None = None,
+    command: str | None = None,
+    name: str | None = None,
+    source: Source | None = None,
+    since: float | None = None,
+    until: float | None = None,
 ) -> list[JobInfo]:
-    """Up to *limit* jobs, newest first.
+    """Up to *limit* jobs, newest first; without those that the daemon gave itself.
 
     Args:
         states: Only jobs in one of these; None for all.
         before: The last id of the page before this one.
+        command, name, source: Only jobs with this one.
+        since: Only jobs accepted then or later, in Unix seconds.
+        until: Only jobs accepted before then, in Unix seconds.
     """
-    statement = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    statement = select(jobs).where(_THEIRS).order_by(jobs.c.id.desc()).limit(limit)
+    for column, value in ((jobs.c.command, command), (jobs.c.name, name), (jobs.c.source, source)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if since is not None:
+        statement = statement.where(jobs.c.created_at >= since)
+    if until is not None:
+        statement = statement.where(jobs.c.created_at < until)
     if states is not None:
         statement = statement.where(_in(states))
     if before is not None:

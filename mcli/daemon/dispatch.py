@@ -20,8 +20,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
+from mcli.daemon.ports import Figures
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
@@ -61,9 +63,12 @@ class Dispatcher:
         self._store = store
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
-        self._claiming = 0
-        self._queued = True
-        """Something may be queued that no claim under way will find."""
+        self._lanes = lanes()
+        self.ended: list[Callable[[JobInfo], None]] = []
+        """Told of each job that has ended, after the commit."""
+
+        self._log_bytes = 0
+        """In the record logs of jobs that have ended."""
 
         self._tasks: set[asyncio.Task[object]] = set()
         self.pool = Pool(
@@ -79,39 +84,105 @@ class Dispatcher:
     # Accepting and claiming -----------------------------------------------------------
 
     async def submit(
-        self, invocation: Invocation, *, job_id: str, fds: list[int] | None = None
+        self,
+        invocation: Invocation,
+        *,
+        job_id: str,
+        fds: list[int] | None = None,
+        priority: int = 0,
+        key: str | None = None,
+        request: bytes = b"",
     ) -> Live:
         """Accept a job: when this returns, it survives whatever happens to the daemon.
+
+        Args:
+            priority: Higher is begun first; from ``CALL_PRIORITY`` on it has slots of its own.
+            key: Idempotency key of the request, kept for a day.
+            request: Digest of the request, which its repetitions share.
+
+        Returns:
+            The job; with another id than *job_id* if that key has brought it before.
 
         Raises:
             Refused: The daemon is stopping.
             RequestError: Not a job id, or it is another job's.
+            KeyReused: The key is another request's.
         """
+        live, _ = await self._submit(
+            invocation, job_id, fds or [], priority=priority, key=key, request=request or None
+        )
+        return live
+
+    async def accept(
+        self,
+        invocation: Invocation,
+        *,
+        job_id: str,
+        priority: int = 0,
+        key: str | None = None,
+        request: bytes = b"",
+    ) -> queue.Accepted:
+        """``submit``, for those who want to know whether it is a repetition."""
+        _, accepted = await self._submit(
+            invocation, job_id, [], priority=priority, key=key, request=request or None
+        )
+        return accepted
+
+    def earlier(self, *, job_id: str, key: str | None, request: bytes) -> JobInfo | None:
+        """The job that the same request has made before, if it has.
+
+        Raises:
+            Conflict, KeyReused: The id or the key is another request's.
+        """
+        now = time.time()
+        return self._store.read(queue.earlier, now=now, job_id=job_id, key=key, request=request)
+
+    async def _submit(
+        self, invocation: Invocation, job_id: str, fds: list[int], **sent: Any
+    ) -> tuple[Live, queue.Accepted]:
         if self.draining:
             raise Refused("the daemon is stopping and takes no more jobs")
         failpoint.reach("recv")
         known = self._live.get(job_id)
-        live = known or Live(job_id, invocation, fds or [])
+        live = known or Live(job_id, invocation, fds)
         self._live[job_id] = live
-        accepted = self._store.write(
-            _accept, now=time.time(), job_id=job_id, **self._columns(invocation)
+        written = self._store.write(
+            _accept, now=time.time(), job_id=job_id, **sent, **self._columns(invocation)
         )
-        self._queued = True
+        self._queued(sent["priority"])
         self.pump()  # in the same transaction, when there is room
         try:
-            info = await asyncio.wrap_future(accepted)
+            accepted = await asyncio.wrap_future(written)
         except BaseException:
             if known is None:
                 del self._live[job_id]
                 live.close_fds()
             raise
         failpoint.reach("post-commit")
+        if accepted.job.id != job_id:
+            if known is None:
+                del self._live[job_id]
+            return self._replayed(accepted.job, live), accepted
         if live.info is None:
-            live.info = info
+            live.info = accepted.job
         if live.final:
             self._live.pop(job_id, None)
         log.info("job.accepted job_id=%s name=%r", job_id, invocation.name)
+        return live, accepted
+
+    def _replayed(self, info: JobInfo, unused: Live) -> Live:
+        """The job that the key of this request has brought before."""
+        unused.close_fds()
+        live = self._live.get(info.id)
+        if live is None:
+            live = Live(info.id, unused.invocation, [])
+            live.info = info
         return live
+
+    def _queued(self, priority: int) -> None:
+        """A job of that priority may be in the queue, and no claim under way will find it."""
+        for lane in self._lanes:
+            lane.queued = lane.queued or lane.holds(priority)
 
     def _columns(self, invocation: Invocation) -> dict[str, Any]:
         told, replay = invocation.timeout_s, invocation.replay
@@ -129,28 +200,39 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Claim what there is room for. Called at every event that makes room or work."""
-        running = sum(live.running for live in self._live.values())
-        room = self.settings.workers - running - self._claiming
-        if room > 0 and self._queued and not self.draining:
-            self._queued = False
-            self._claiming += room
-            claimed = self._store.write(queue.claim, now=time.time(), limit=room)
-            self.spawn(self._begin(room, claimed))
+        for lane in self._lanes:
+            if not lane.queued or self.draining:
+                continue
+            running = sum(
+                live.running and lane.holds(live.priority) for live in self._live.values()
+            )
+            room = self.settings.workers - running - lane.claiming
+            if room > 0:
+                self._claim(lane, room)
+
+    def _claim(self, lane: Lane, room: int) -> None:
+        lane.queued = False
+        lane.claiming += room
+        claimed = self._store.write(
+            queue.claim, now=time.time(), limit=room, least=lane.least, below=lane.below
+        )
+        self.spawn(self._begin(lane, room, claimed))
 
     def look(self) -> None:
         """Claim even if no event has told of work: one may have been missed, or failed."""
-        self._queued = True
+        for lane in self._lanes:
+            lane.queued = True
         self.pump()
 
-    async def _begin(self, room: int, claimed: "Future[list[JobInfo]]") -> None:
+    async def _begin(self, lane: Lane, room: int, claimed: "Future[list[JobInfo]]") -> None:
         try:
             jobs = await asyncio.wrap_future(claimed)
         finally:
-            self._claiming -= room
+            lane.claiming -= room
         if jobs:
             failpoint.reach("claimed")
         if len(jobs) == room:
-            self._queued = True
+            lane.queued = True
         for info in jobs:
             live = self._live.get(info.id) or self._load(info)
             if live is None:
@@ -367,7 +449,7 @@ class Dispatcher:
             queue.revoke, now=time.time(), job_id=live.id, attempt=live.info.attempt
         )
         log.info("job.requeued job_id=%s", live.id)
-        self._queued = True
+        self._queued(live.priority)
         live.notify()
         self.pump()
 
@@ -408,11 +490,17 @@ class Dispatcher:
         live.info = await self._finish_row(live.info, outcome)
         if live.final:
             self._live.pop(live.id, None)
+            self._log_bytes += live.size
             if live.streams is not None:
                 live.streams.close()
             self._forget_secrets(live)
+            self._tell_ended(live.info)
         live.notify()
         self.pump()
+
+    def _tell_ended(self, info: JobInfo) -> None:
+        for told in self.ended:
+            told(info)
 
     def _forget_secrets(self, live: Live) -> None:
         kept = live.invocation.kept()
@@ -461,6 +549,7 @@ class Dispatcher:
             if live.final:
                 self._live.pop(job_id, None)
                 live.close_fds()
+                self._tell_ended(info)
             elif self.pool.withdraw(live):
                 self._never_begins(live, Outcome(reached=False, reason="user"))
             else:
@@ -501,7 +590,18 @@ class Dispatcher:
         elif live.orphan is not None and kind == frames.SIGNAL:
             live.orphan.signal(payload["signal"])
 
-    async def rerun(self, job_id: str) -> JobInfo:
+    async def forget(self, job_id: str) -> None:
+        """Remove a job that has ended; its files are the caller's to remove.
+
+        Raises:
+            UnknownJob: No such job.
+            InvalidTransition: It has not ended.
+        """
+        await asyncio.wrap_future(self._store.write(queue.forget, job_id))
+
+    async def rerun(
+        self, job_id: str, *, key: str | None = None, request: bytes = b""
+    ) -> queue.Accepted:
         """Submit the same invocation as a new job, without terminal or input.
 
         Raises:
@@ -520,9 +620,7 @@ class Dispatcher:
             "closed" if err == "closed" else "pipe",
         )
         again = replace(invocation, stdio=plugs, terminal=None, by_line=True)
-        live = await self.submit(again, job_id=new_id())
-        assert live.info is not None
-        return live.info
+        return await self.accept(again, job_id=new_id(), key=key, request=request)
 
     # Looking --------------------------------------------------------------------------
 
@@ -556,9 +654,9 @@ class Dispatcher:
         return self._store.read(queue.get, job_id)
 
     def page(
-        self, *, states: Collection[State] | None, limit: int, before: str | None
+        self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
     ) -> list[JobInfo]:
-        return self._store.read(queue.page, states=states, limit=limit, before=before)
+        return self._store.read(queue.page, states=states, limit=limit, before=before, **only)
 
     def counts(self) -> dict[State, int]:
         return self._store.read(queue.counts)
@@ -572,15 +670,29 @@ class Dispatcher:
                 break
         return self.get(job_id)
 
-    async def output_grew(self, job_id: str, offset: int) -> bool:
-        """Wait until the record log is longer than *offset*; False: it will not be."""
-        path = os.path.join(self.home.job(job_id), "output.log")
-        while not _longer(path, offset):
-            live = self.live(job_id)
-            if live is None or live.final:
-                return _longer(path, offset)
-            await live.changed()
-        return True
+    async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
+        """Wait until the record log is longer than *offset*, or the state is not that of *job*.
+
+        Returns:
+            The job as it is then, or after *timeout_s* seconds.
+        """
+        path = os.path.join(self.home.job(job.id), "output.log")
+        deadline = time.monotonic() + timeout_s
+        while (live := self.live(job.id)) is not None and live.info is not None:
+            left = deadline - time.monotonic()
+            if live.info.state is not job.state or _longer(path, offset) or left <= 0:
+                return live.info
+            await live.changed(left)
+        return self.get(job.id)
+
+    def figures(self) -> Figures:
+        """What is counted, as it is now."""
+        return Figures(
+            jobs=self.counts(),
+            workers=sum(1 for _ in self.pool),
+            commits=self._store.commits,
+            log_bytes=self._log_bytes + sum(live.size for live in self._live.values()),
+        )
 
     def status(self) -> dict[str, Any]:
         """What ``mcli daemon status`` shows."""
@@ -655,10 +767,10 @@ def _grew(live: Live, size: int) -> None:
     live.notify()
 
 
-def _accept(conn: "Connection", /, **columns: Any) -> JobInfo:
-    job = queue.submit(conn, **columns)
+def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:
+    accepted = queue.accept(conn, **columns)
     failpoint.reach("pre-commit")
-    return job
+    return accepted
 
 
 def _body(invocation: Invocation) -> bytes:

@@ -49,6 +49,10 @@ class Live:
         return self.info is not None and self.info.state in (State.RUNNING, State.STOPPING)
 
     @property
+    def priority(self) -> int:
+        return self.info.priority if self.info is not None else 0
+
+    @property
     def final(self) -> bool:
         return self.info is not None and self.info.state in FINAL
 

@@ -51,6 +51,10 @@ HTTP_GRACE_S: Final = 0.25
 """Seconds that open HTTP answers get when the daemon stops."""
 
 
+SEND_MS: Final = 30_000
+"""Milliseconds after which the kernel drops a connection whose other end does not read."""
+
+
 class AlreadyRunning(Exception):
     """Another daemon holds the lock."""
 
@@ -219,6 +223,8 @@ def _bind(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_MS)
     try:
         listening.bind((host, port))
     except OSError as error:

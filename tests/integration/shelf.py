@@ -5,18 +5,21 @@ import contextlib
 import dataclasses
 import socket
 import threading
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
 
 from mcli.daemon.api import create_app
+from mcli.daemon.ports import Figures
 from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
+from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import Log
+from mcli.queue import Accepted
 from mcli.states import Reason, State
 from mcli.stream import Stream
 
@@ -36,6 +39,7 @@ class Shelf:
         self.shutdowns: list[bool] = []
         self.followed = threading.Event()
         """Set when somebody waits for output or for an end."""
+        self.ended: list[Callable[[JobInfo], None]] = []
         self.draining = False
         self._changed = asyncio.Condition()
 
@@ -94,7 +98,7 @@ class Shelf:
         return self.jobs[ids[-1]]
 
     def page(
-        self, *, states: Collection[State] | None, limit: int, before: str | None
+        self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
     ) -> list[JobInfo]:
         return [
             self.jobs[i]
@@ -115,16 +119,31 @@ class Shelf:
             self.draining = True
             self._changed.notify_all()
 
-    async def output_grew(self, job_id: str, offset: int) -> bool:
-        path = self._log(job_id)
+    async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
+        path = self._log(job.id)
 
-        def longer() -> bool:
-            return path.exists() and path.stat().st_size > offset
+        def differs() -> bool:
+            longer = path.exists() and path.stat().st_size > offset
+            return longer or self.jobs[job.id].state is not job.state
 
-        async with self._changed:
-            self.followed.set()
-            await self._changed.wait_for(lambda: longer() or self.jobs[job_id].is_final)
-        return longer()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._changed:
+                self.followed.set()
+                await self._changed.wait_for(differs)
+        return self.jobs[job.id]
+
+    def figures(self) -> Figures:
+        jobs = {state: 0 for state in State} | {State.QUEUED: len(self.jobs)}
+        return Figures(jobs=jobs, workers=0, commits=0, log_bytes=0)
+
+    async def accept(self, invocation: Invocation, *, job_id: str, **sent: Any) -> Accepted:
+        return Accepted(await self.put(id=job_id, name=invocation.name), False)
+
+    def earlier(self, *, job_id: str, key: str | None, request: bytes) -> JobInfo | None:
+        return None
+
+    async def forget(self, job_id: str) -> None:
+        del self.jobs[job_id]
 
     async def cancel(self, job_id: str) -> JobInfo:
         if self.jobs[job_id].is_final:
@@ -135,8 +154,8 @@ class Shelf:
         self.signals.append((job_id, signum))
         return self.jobs[job_id]
 
-    async def rerun(self, job_id: str) -> JobInfo:
-        return await self.put(name=self.jobs[job_id].name)
+    async def rerun(self, job_id: str, **sent: Any) -> Accepted:
+        return Accepted(await self.put(name=self.jobs[job_id].name), False)
 
     async def shutdown(self, kill_jobs: bool) -> None:
         self.shutdowns.append(kill_jobs)

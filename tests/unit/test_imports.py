@@ -57,6 +57,7 @@ GUESTS = {
     "alembic": {"store"},
     "click": {"caller", "people"},
     "fastapi": {"daemon"},
+    "prometheus_client": {"daemon"},
     "pydantic": {"daemon"},
     "requests": {"mcli.client", "mcli.daemon.webhooks"},
     "sqlalchemy": {"store", "queue"},

@@ -1,0 +1,239 @@
+"""
+Jobs over HTTP: submit, list, look, wait, act, remove.
+
+A job is named by its id, a unique beginning of it, or ``-`` for the latest; nothing else ever
+becomes a path.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from mcli.daemon.ports import Apps, Dispatcher
+from mcli.daemon.reply import (
+    WAIT_MAX_S,
+    Daemon,
+    Preference,
+    accepted,
+    digest,
+    idempotency_key,
+    json_response,
+    live_headers,
+)
+from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
+from mcli.ids import is_id, new_id
+from mcli.invocation import Source
+from mcli.job import JobInfo
+from mcli.outcome import read_outcome
+from mcli.states import State
+
+_NAME: Final = re.compile(r"[0-9a-f-]{1,36}")
+
+
+async def _job(job_id: str, daemon: Daemon) -> JobInfo:
+    if not _NAME.fullmatch(job_id):
+        raise UnknownJob(f"no job has the id {job_id[:80]!a}")
+    return daemon.find(job_id)
+
+
+Job = Annotated[JobInfo, Depends(_job)]
+
+routes = APIRouter()
+
+
+# Submitting -----------------------------------------------------------------------------
+
+
+class Submission(BaseModel):
+    """A command of an app, by name, and its parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    app: str
+    command: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+@routes.post("/v1/jobs", status_code=202)
+async def submit(request: Request, daemon: Daemon, body: Submission) -> Response:
+    """Run a command of an app as a job."""
+    job, repeated = await _submitted(request, daemon, new_id(), body)
+    prefer = Preference.of(request)
+    return accepted(await prefer.heeded(daemon, job), prefer, replayed=repeated)
+
+
+@routes.put("/v1/jobs/{job_id}", status_code=202)
+async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -> Response:
+    """The same under an id that the caller has made: to be repeated when no answer came."""
+    if not is_id(job_id):
+        raise RequestError(f"{job_id[:80]!a} is no job id: a UUID in lower case is one")
+    job, repeated = await _submitted(request, daemon, job_id, body)
+    prefer = Preference.of(request)
+    answer = accepted(await prefer.heeded(daemon, job), prefer, replayed=job.id != job_id)
+    if repeated:
+        answer.status_code = 200
+    return answer
+
+
+async def _submitted(
+    request: Request, daemon: Dispatcher, job_id: str, body: Submission
+) -> tuple[JobInfo, bool]:
+    """The job, and whether the same request has made it before."""
+    key = idempotency_key(request)
+    mark = digest("jobs", body.model_dump())
+    # First of all: what the app has become since then makes no difference to a repetition.
+    before = daemon.earlier(job_id=job_id, key=key, request=mark)
+    if before is not None:
+        return before, True
+    apps: Apps = request.app.state.apps
+    invocation = await apps.checked(body.app, body.command, body.params)
+    return await daemon.accept(invocation, job_id=job_id, key=key, request=mark)
+
+
+# Looking --------------------------------------------------------------------------------
+
+
+@routes.get("/v1/jobs")
+async def jobs(
+    request: Request,
+    daemon: Daemon,
+    state: Annotated[list[State] | None, Query()] = None,
+    command: str | None = None,
+    name: str | None = None,
+    source: Source | None = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[str | None, Query(pattern="^[0-9a-f-]{36}$")] = None,
+) -> Response:
+    """Jobs, newest first; of those accepted from *since* on and before *until*.
+
+    ``Link`` has the next page, if there is one: *before* is the last id of this one.
+    """
+    found = await asyncio.to_thread(
+        daemon.page,
+        states=state,
+        limit=limit + 1,
+        before=before,
+        command=command,
+        name=name,
+        source=source,
+        since=since and since.timestamp(),
+        until=until and until.timestamp(),
+    )
+    page = found[:limit]
+    headers = {"Link": _next(request, page[-1].id)} if len(found) > limit else None
+    return json_response([job.document() for job in page], headers=headers)
+
+
+def _next(request: Request, last: str) -> str:
+    asked = [pair for pair in request.query_params.multi_items() if pair[0] != "before"]
+    return f'<{request.url.path}?{urlencode([*asked, ("before", last)])}>; rel="next"'
+
+
+@routes.get("/v1/jobs/{job_id}")
+async def job(request: Request, job: Job) -> Response:
+    """One job. It is 200 also for one that failed; ``If-None-Match`` spares what is known."""
+    document = job.document()
+    etag = f'W/"{digest(document).hex()}"'
+    headers = {"ETag": etag, **live_headers(job)}
+    if _is_known(request.headers.getlist("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return json_response(document, headers=headers)
+
+
+def _is_known(lines: list[str], etag: str) -> bool:
+    known = [each.strip().removeprefix("W/") for line in lines for each in line.split(",")]
+    return "*" in known or etag.removeprefix("W/") in known
+
+
+@routes.get("/v1/jobs/{job_id}/wait")
+async def wait(
+    job: Job, daemon: Daemon, timeout_s: Annotated[float, Query(ge=0, le=WAIT_MAX_S)] = 30.0
+) -> Response:
+    """The job when it is final, or as it is when the time is up."""
+    found = await daemon.wait(job.id, timeout_s)
+    return json_response(found.document(), headers=live_headers(found))
+
+
+@routes.get("/v1/jobs/{job_id}/result")
+async def result(job: Job, daemon: Daemon) -> Response:
+    """What the command returned: any JSON value. 409 if it has not ended, or not well."""
+    if not job.is_final:
+        raise Unfinished(f"job {job.id} has not ended yet: it is {job.state}; ask again later")
+    if job.state is not State.SUCCEEDED:
+        raise JobFailed(f"job {job.id} {job.state} ({job.reason})")
+    outcome = await asyncio.to_thread(read_outcome, daemon.home.job(job.id), job.attempt)
+    if outcome is not None and outcome.withheld:
+        raise JobFailed(f"job {job.id} succeeded, but what it returned {outcome.withheld}")
+    return json_response(job.result)
+
+
+# Acting ---------------------------------------------------------------------------------
+
+
+@routes.post("/v1/jobs/{job_id}/cancel", status_code=202)
+async def cancel(job: Job, daemon: Daemon) -> Response:
+    """Ask the job to end: SIGTERM, and SIGKILL after the grace. Repeating it does no harm."""
+    return json_response((await daemon.cancel(job.id)).document(), 202)
+
+
+class Kill(BaseModel):
+    """The signal to send, by number."""
+
+    signal: Annotated[int, Field(ge=1, le=64)] = 9
+
+
+@routes.post("/v1/jobs/{job_id}/kill", status_code=202)
+async def kill(job: Job, daemon: Daemon, body: Kill | None = None) -> Response:
+    """Send the job a signal; SIGKILL unless another is named."""
+    found = await daemon.signal(job.id, (body or Kill()).signal)
+    return json_response(found.document(), 202)
+
+
+@routes.post("/v1/jobs/{job_id}/rerun", status_code=202)
+async def rerun(request: Request, job: Job, daemon: Daemon) -> Response:
+    """Run the same invocation again, as a new job."""
+    key = idempotency_key(request)
+    again, repeated = await daemon.rerun(job.id, key=key, request=digest("rerun", job.id))
+    prefer = Preference.of(request)
+    return accepted(await prefer.heeded(daemon, again), prefer, replayed=repeated)
+
+
+@routes.delete("/v1/jobs/{job_id}", status_code=204)
+async def remove(job: Job, daemon: Daemon) -> Response:
+    """Remove a job that has ended, and all that it has printed."""
+    await removed(daemon, job)
+    return Response(status_code=204)
+
+
+async def removed(daemon: Dispatcher, job: JobInfo) -> None:
+    """Remove *job*: the files first, so that what is left by a crash can be removed again.
+
+    Raises:
+        InvalidTransition: It has not ended.
+    """
+    if not job.is_final:
+        raise InvalidTransition(
+            f"job {job.id} is {job.state.value}; only an ended job can be removed"
+        )
+    await asyncio.to_thread(_remove_files, daemon.home.jobs, job.id)
+    await daemon.forget(job.id)
+
+
+def _remove_files(folder: str, job_id: str) -> None:
+    """By descriptor, and following no link: a job may have planted one."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(job_id, dir_fd=fd)
+    finally:
+        os.close(fd)

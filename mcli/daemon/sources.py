@@ -1,0 +1,133 @@
+"""
+Where a daemon's apps come from: its command line, a project's settings, installed packages,
+and those who add one.
+
+Nothing is loaded here: an app is a place and an interpreter.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Final
+
+from mcli import version
+from mcli.appbook import Entry, Origin
+from mcli.errors import BadApp, RequestError
+
+GROUP: Final = "mcli.apps"
+"""The entry points of packages that bring apps with them: ``name = module:attribute``."""
+
+ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(version.__file__)))
+"""The directory that the daemon has imported mcli from."""
+
+
+def started(targets: Iterable[str], cwd: str) -> list[Entry]:
+    """The apps that ``daemon start --app`` names.
+
+    Raises:
+        RequestError: There is no such script, or no such module.
+    """
+    return [_started(target, cwd) for target in targets]
+
+
+def _started(target: str, cwd: str) -> Entry:
+    found = entry(target, cwd, origin="start")
+    if not _is_file(found.place) and find_spec(found.place.partition(".")[0]) is None:
+        raise RequestError(
+            f"--app {target}: there is no module {found.place}; is it installed here?"
+        )
+    return found
+
+
+def project(cwd: str) -> list[Entry]:
+    """What ``[tool.mcli] apps`` says in the nearest ``pyproject.toml``, from *cwd* upwards.
+
+    Raises:
+        BadApp: It says something else than a list of apps, or a file is not there.
+    """
+    path = _pyproject(cwd)
+    if path is None:
+        return []
+    folder = os.path.dirname(path)
+    return [entry(target, folder, origin="project") for target in _listed(path)]
+
+
+def _pyproject(folder: str) -> str | None:
+    while True:
+        path = os.path.join(folder, "pyproject.toml")
+        if os.path.isfile(path):
+            return path
+        folder, child = os.path.dirname(folder), folder
+        if folder == child:
+            return None
+
+
+def _listed(path: str) -> Sequence[str]:
+    try:
+        with open(path, "rb") as file:
+            tools: dict[str, Any] = tomllib.load(file).get("tool", {})
+    except (OSError, ValueError) as error:
+        raise BadApp(f"cannot read the apps of {path}: {error}") from None
+    targets = tools.get("mcli", {}).get("apps", [])
+    if not isinstance(targets, list) or not all(isinstance(each, str) for each in targets):
+        raise BadApp(f'{path}: apps in [tool.mcli] must be a list such as ["shop.py"]')
+    return targets
+
+
+def packages(cwd: str) -> Iterator[Entry]:
+    """The apps of packages that are installed beside the daemon."""
+    for each in sorted(entry_points(group=GROUP)):
+        yield entry(each.value, cwd, origin="package").named(each.name)
+
+
+def entry(
+    target: str,
+    cwd: str,
+    *,
+    origin: Origin,
+    python: str = sys.executable,
+    mcli_root: str = ROOT,
+) -> Entry:
+    """An app as somebody in *cwd* names it.
+
+    Raises:
+        BadApp: It is a file, and there is none.
+    """
+    place, colon, attribute = target.partition(":")
+    name = place
+    if _is_file(place):
+        place = os.path.join(cwd, os.path.expanduser(place))
+        name = os.path.basename(place).removesuffix(".py")
+        if not place.endswith(".py") or not os.path.isfile(place):
+            raise BadApp(f"{target}: there is no Python file {place}; give a script or a module")
+    return Entry(
+        name=name,
+        target=f"{os.path.normpath(place) if _is_file(place) else place}{colon}{attribute}",
+        python=python,
+        mcli_root=mcli_root,
+        cwd=cwd,
+        origin=origin,
+    )
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or os.path.sep in place
+
+
+def added(document: dict[str, str]) -> Entry:
+    """The app that a request adds: ``target``, ``python``, ``cwd`` and ``mcli_root``.
+
+    Raises:
+        BadApp: There is no such file, directory or interpreter.
+    """
+    python, cwd, root = document["python"], document["cwd"], document.get("mcli_root", "")
+    if not os.path.isabs(python) or not os.access(python, os.X_OK) or not os.path.isfile(python):
+        raise BadApp(f"{python!a} is no program; python must be the path of an interpreter")
+    if not os.path.isabs(cwd) or not os.path.isdir(cwd):
+        raise BadApp(f"{cwd!a} is no directory; cwd must be the path of one")
+    if root and not os.path.isdir(os.path.join(root, "mcli")):
+        raise BadApp(f"{root!a} is no directory with mcli in it; leave mcli_root out")
+    return entry(document["target"], cwd, origin="added", python=python, mcli_root=root)

@@ -1,0 +1,57 @@
+"""What endpoints need of whoever checks their parameters and runs their jobs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mcli.endpoint import Checked
+from mcli.endpoints.mount import Mount
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to an endpoint, its parameters checked."""
+
+    mount: Mount
+    checked: Checked
+    job_id: str
+    key: str | None
+    """``Idempotency-Key``."""
+
+    request: bytes
+    """Digest of all that was asked: two calls with one key must have the same."""
+
+
+class Jobs(Protocol):
+    """The daemon, or a connection to one."""
+
+    async def check(
+        self, mount: Mount, values: Mapping[str, Any], texts: Mapping[str, Sequence[str]]
+    ) -> Checked:
+        """The words for a request's parameters, or what is wrong with each.
+
+        Raises:
+            AppBroken: The app cannot tell.
+        """
+
+    def folder(self, job_id: str) -> str:
+        """Where that job's files are; it need not be there yet."""
+
+    async def submit(self, call: Call) -> Document:
+        """The job's document, once it is accepted. It is an earlier job's if the key was used.
+
+        Raises:
+            MCLIError: It was not accepted.
+        """
+
+    async def wait(self, job_id: str, timeout_s: float) -> Document:
+        """The job once it has ended, or as it is after *timeout_s* seconds.
+
+        Raises:
+            MCLIError: It cannot be waited for any longer.
+        """
+
+    async def last_words(self, job_id: str) -> str:
+        """The last line that the job has written to stderr; empty if there is none."""
