@@ -59,7 +59,6 @@ class Dispatcher:
         self.url = ""
         self.draining = False
         self.stop_requested: Callable[[], None] = lambda: None
-        self.job_ended: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
@@ -494,7 +493,6 @@ class Dispatcher:
             if live.streams is not None:
                 live.streams.close()
             self._forget_secrets(live)
-            self._tell_ended(live.info)
         live.notify()
         self.pump()
 
@@ -517,7 +515,8 @@ class Dispatcher:
             queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
         )
         failpoint.reach("finished")
-        self.job_ended()
+        if done.is_final:
+            self._tell_ended(done)
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,
@@ -542,14 +541,14 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
-        self.job_ended()  # or not: one look too many does no harm
+        if info.is_final:
+            self._tell_ended(info)
         live = self._live.get(job_id)
         if live is not None and live.info is not None:
             live.info = replace(info, pid=live.info.pid, worker_pid=live.info.worker_pid)
             if live.final:
                 self._live.pop(job_id, None)
                 live.close_fds()
-                self._tell_ended(info)
             elif self.pool.withdraw(live):
                 self._never_begins(live, Outcome(reached=False, reason="user"))
             else:

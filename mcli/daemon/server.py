@@ -148,7 +148,7 @@ class _Server:
         server = _http_server(dispatcher, http)
         secret = make_secret(self._home.webhook_secret)
         webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
-        dispatcher.job_ended = webhooks.wake
+        dispatcher.ended.append(lambda _job: webhooks.wake())
         web = asyncio.create_task(server.serve(sockets=[http]))
         look = asyncio.create_task(self._look(dispatcher))
         tell = asyncio.create_task(webhooks.run())

@@ -132,9 +132,7 @@ def _refuse(names: Any, why: str) -> None:
 def _query(request: Request) -> dict[str, list[str]]:
     try:
         text = request.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(
-            text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
-        )
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError as error:
         raise RequestError(f"the query cannot be read: {error}; it must be UTF-8") from None
     texts: dict[str, list[str]] = {}

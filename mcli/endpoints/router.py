@@ -95,9 +95,7 @@ async def _submit(request: Request, mount: Mount, jobs: Jobs) -> tuple[Document,
     return job, repeated
 
 
-async def _call(
-    request: Request, mount: Mount, jobs: Jobs, job_id: str, uploads: Uploads
-) -> Call:
+async def _call(request: Request, mount: Mount, jobs: Jobs, job_id: str, uploads: Uploads) -> Call:
     key = key_of(request)
     given = await read(request, mount, uploads)
     checked = await jobs.check(mount, given.values, given.texts)
