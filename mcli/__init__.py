@@ -18,6 +18,7 @@ from mcli.version import __version__
 
 if TYPE_CHECKING:
     from mcli.handle import Job
+    from mcli.router import api_router
     from mcli.status import health_check, is_background_available, status_check
     from mcli.submission import submit
 
@@ -26,6 +27,7 @@ __all__ = [
     "MCLIError",
     "__version__",
     "api",
+    "api_router",
     "background",
     "health_check",
     "is_background_available",
@@ -35,6 +37,7 @@ __all__ = [
 
 _LATER = {
     "Job": "mcli.handle",
+    "api_router": "mcli.router",
     "submit": "mcli.submission",
     "health_check": "mcli.status",
     "is_background_available": "mcli.status",

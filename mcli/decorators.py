@@ -115,6 +115,9 @@ def _decorate(told: Background, command: Any) -> Any:
     return wrapper
 
 
+declaring: Final[dict[str, None]] = {}
+"""Modules whose commands have endpoints, in the order in which they were declared."""
+
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -204,6 +207,7 @@ def _expose(told: Api, command: Any) -> Any:
 
 def _remember(told: Api, function: Callable[..., Any]) -> Callable[..., Any]:
     """*function*, whose value a job keeps; on it, what it was told."""
+    declaring[function.__module__] = None
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -35,8 +35,9 @@ LAYERS = {
     "store": "store",
     "queue": "deliveries queue",
     "worker": "worker",
+    "endpoints": "endpoints",
     "daemon": "daemon",
-    "people": "cli client stage twin",
+    "people": "cli client local router stage twin",
     "front": "__init__ __main__",
 }
 """Which module or package of mcli belongs where."""
