@@ -17,12 +17,14 @@ from mcli.errors import MCLIError
 from mcli.version import __version__
 
 if TYPE_CHECKING:
+    from mcli.client import Client
     from mcli.handle import Job
     from mcli.router import api_router
     from mcli.status import health_check, is_background_available, status_check
     from mcli.submission import submit
 
 __all__ = [
+    "Client",
     "Job",
     "MCLIError",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Client": "mcli.client",
     "Job": "mcli.handle",
     "api_router": "mcli.router",
     "submit": "mcli.submission",

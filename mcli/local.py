@@ -21,6 +21,7 @@ from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown
 from mcli.home import Home
+from mcli.outcome import read_outcome
 from mcli.output import last_line
 from mcli.parameters import check
 from mcli.problem import error_in
@@ -112,6 +113,12 @@ class Local:
         """The last line that the job has written to stderr; empty if there is none."""
         path = os.path.join(self.folder(job_id), "output.log")
         return await asyncio.to_thread(last_line, path, Stream.STDERR)
+
+    async def withheld(self, job_id: str) -> str | None:
+        """Why the value that the command returned was not kept; None if it was."""
+        attempt = (await self.job(job_id))["attempt"]
+        outcome = await asyncio.to_thread(read_outcome, self.folder(job_id), attempt)
+        return outcome.withheld if outcome is not None else None
 
     # For the routes of jobs -----------------------------------------------------------
 

@@ -22,12 +22,11 @@ from mcli.decorators import declaring
 from mcli.description import Found, describe, find
 from mcli.endpoints import answer, router
 from mcli.endpoints.mount import Mount, refusal
-from mcli.errors import InvalidTransition, MCLIError, RequestError, UnknownJob
+from mcli.errors import JobFailed, MCLIError, RequestError, Unfinished, UnknownJob
 from mcli.home import Home
 from mcli.ids import is_id
 from mcli.local import Local, Offer
 from mcli.output import read_records
-from mcli.states import State
 from mcli.stream import Stream
 from mcli.submission import place_of
 
@@ -105,7 +104,7 @@ class _Route(APIRoute):
             try:
                 response: Response = await handle(request)
             except MCLIError as error:
-                return answer.refused(error)
+                return answer.refused(error, request.url.path)
             return response
 
         return told
@@ -127,12 +126,15 @@ def _job_routes(jobs: Local) -> APIRouter:
         return JSONResponse(await find_job(job_id))
 
     @routes.get("/result")
-    async def result(job_id: str) -> Response:
+    async def result(job_id: str, request: Request) -> Response:
         """What the command has returned."""
         job = await find_job(job_id)
-        if job["state"] != State.SUCCEEDED:
-            raise InvalidTransition(f"job {job_id} has no result: it is {job['state']}")
-        return JSONResponse(job["result"])
+        if not answer.is_final(job):
+            raise Unfinished(f"job {job_id} has not ended yet: it is {job['state']}; ask again")
+        if not answer.is_success(job):
+            raise JobFailed(f"job {job_id} has no result: it is {job['state']}")
+        withheld = await jobs.withheld(job_id) if answer.is_doubtful(job) else None
+        return answer.returned(job, withheld, request.url.path)
 
     @routes.get("/output")
     async def output(job_id: str, request: Request) -> Response:

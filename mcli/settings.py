@@ -39,6 +39,22 @@ def host_name(text: str) -> str:
     raise ValueError("a host name or an IP address, such as localhost")
 
 
+def host_names(text: str) -> tuple[str, ...]:
+    """Host names with or without a port, with commas between them."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not all(letter.isalnum() or letter in ".-_:[]" for letter in name):
+            raise ValueError("host names with commas between them, such as jobs.example.org")
+    return names
+
+
+def file_path(text: str) -> str:
+    """The path of a file, made absolute here: the daemon leaves this directory."""
+    if not text.strip():
+        raise ValueError("the path of a file")
+    return os.path.abspath(os.path.expanduser(text))
+
+
 def port_number(text: str) -> int:
     """A TCP port; 0 lets the kernel choose."""
     return _whole(text, 0, PORT_MAX, f"a port from 1 to {PORT_MAX}, or 0 for any free one")
@@ -125,7 +141,8 @@ class Settings:
         "MCLI_BACKGROUND_HOST",
         host_name,
         "localhost",
-        "Where the daemon serves HTTP. localhost is 127.0.0.1.",
+        "Where the daemon serves HTTP. localhost is 127.0.0.1. "
+        "Of another machine: the verbs ask the daemon there.",
         option="--host",
     )
     port: int = _setting(
@@ -134,6 +151,12 @@ class Settings:
         8001,
         "TCP port of the daemon. 0 takes a free one.",
         option="--port",
+    )
+    ca: str | None = _setting(
+        "MCLI_BACKGROUND_CA",
+        file_path,
+        None,
+        "File of the authorities that vouch for a daemon on another machine. none: the system's.",
     )
     timeout_s: float | None = _setting(
         "MCLI_BACKGROUND_TIMEOUT",
@@ -178,6 +201,39 @@ class Settings:
         count_from_0,
         8,
         "Idle workers kept warm, one for each app. 0 keeps none.",
+    )
+    queue_max: int = _setting(
+        "MCLI_QUEUE_MAX",
+        count_from_1,
+        100_000,
+        "Jobs that may wait in the queue. One more is refused.",
+    )
+    body_max: int = _setting(
+        "MCLI_BODY_MAX",
+        count_from_1,
+        10_000_000,
+        "Bytes that the body of an HTTP request may have.",
+    )
+    tls_cert: str | None = _setting(
+        "MCLI_TLS_CERT",
+        file_path,
+        None,
+        "File with the certificate (PEM) for HTTPS. Needed, with its key, to serve other machines.",
+        option="--tls-cert",
+    )
+    tls_key: str | None = _setting(
+        "MCLI_TLS_KEY",
+        file_path,
+        None,
+        "File with the key (PEM) of that certificate.",
+        option="--tls-key",
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "MCLI_ALLOWED_HOSTS",
+        host_names,
+        (),
+        "Names by which other machines call the daemon, with commas between them. "
+        "Without a port it is the daemon's own.",
     )
 
     webhook_retry_s: float = _setting(

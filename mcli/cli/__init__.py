@@ -36,6 +36,7 @@ VERBS: Final = {
     "kill": Verb("mcli.cli.act:kill", "Send a job a signal."),
     "rerun": Verb("mcli.cli.act:rerun", "Run jobs again, as new ones."),
     "verify": Verb("mcli.cli.verify:verify", "Compare a command's local run with a routed one."),
+    "apps": Verb("mcli.cli.apps:apps", "Show, add and remove the apps that have endpoints."),
     "daemon": Verb("mcli.cli.daemon:daemon", "Start, stop and look at the daemon."),
 }
 

@@ -9,7 +9,6 @@ import click
 
 from mcli.cli import complain
 from mcli.errors import DaemonError, MCLIError, RequestError
-from mcli.home import Home
 
 Document = dict[str, Any]
 
@@ -23,7 +22,7 @@ def cancel(jobs: Sequence[str]) -> None:
     """
     from mcli.client import Client
 
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         _each(jobs, client.cancel, "{id}  {state}")
 
 
@@ -43,7 +42,7 @@ def kill(signum: int, job: str) -> None:
     """Send JOB a signal."""
     from mcli.client import Client
 
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         client.kill(job, signum)
 
 
@@ -53,7 +52,7 @@ def rerun(jobs: Sequence[str]) -> None:
     """Run each JOB again, as a new job, and print the new ids."""
     from mcli.client import Client
 
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         _each(jobs, client.rerun, "{id}")
 
 

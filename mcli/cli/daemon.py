@@ -48,6 +48,13 @@ def starting(command: AnyCommand) -> AnyCommand:
             help="An app to load in advance: a script, or module:attribute. May be repeated.",
         )
     )
+    options.append(
+        click.option(
+            "--i-know",
+            is_flag=True,
+            help="Serve other machines: with --host, --tls-cert and --tls-key.",
+        )
+    )
     for option in reversed(options):
         command = option(command)
     return command
@@ -56,7 +63,7 @@ def starting(command: AnyCommand) -> AnyCommand:
 @daemon.command()
 @click.option("--foreground", is_flag=True, help="Run here, until stopped, and log to stderr.")
 @starting
-def start(foreground: bool, apps: Sequence[str], **options: str | None) -> None:
+def start(foreground: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
     """Start the daemon, and return when it listens.
 
     If one runs already, that is said, and is no error.
@@ -66,20 +73,20 @@ def start(foreground: bool, apps: Sequence[str], **options: str | None) -> None:
     if foreground:
         from mcli.daemon.server import serve
 
-        sys.exit(serve(settings, home, list(apps)))
-    _launch(home, options, apps)
+        sys.exit(serve(settings, home, list(apps), i_know=i_know))
+    _launch(home, _arguments(options, apps, i_know))
 
 
-def _launch(home: Home, options: dict[str, str | None], apps: Sequence[str]) -> None:
-    report = launch(home, _arguments(options, apps))
+def _launch(home: Home, arguments: list[str]) -> None:
+    report = launch(home, arguments)
     how = "already running" if report.get("already") else "started"
     click.echo(f"mcli daemon {how}: {report['url']} (pid {report['pid']}, home {home.root})")
 
 
-def _arguments(options: dict[str, str | None], apps: Sequence[str]) -> list[str]:
+def _arguments(options: dict[str, str | None], apps: Sequence[str], i_know: bool) -> list[str]:
     named = {each.name: each.metadata["option"] for each in fields(Settings)}
     given = [f"{named[name]}={value}" for name, value in options.items() if value is not None]
-    return [*given, *(f"--app={app}" for app in apps)]
+    return [*given, *(f"--app={app}" for app in apps), *(["--i-know"] if i_know else [])]
 
 
 @daemon.command()
@@ -101,13 +108,13 @@ def _stop(home: Home, kill_jobs: bool) -> None:
 @daemon.command()
 @click.option("--kill-jobs", is_flag=True, help="End the running jobs too.")
 @starting
-def restart(kill_jobs: bool, apps: Sequence[str], **options: str | None) -> None:
+def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
     """Stop the daemon if it runs, and start it with these options. Running jobs run on."""
     home = Home.find()
     Settings.load(options)  # better refused before anything is stopped
     if end(home, kill_jobs=kill_jobs) is None:
         click.echo("mcli: the daemon was not running", err=True)
-    _launch(home, options, apps)
+    _launch(home, _arguments(options, apps, i_know))
 
 
 @daemon.command()
@@ -118,7 +125,7 @@ def status(as_json: bool) -> None:
 
     home = Home.find()
     try:
-        with Client.connect(home) as client:
+        with Client() as client:
             known = {"running": True} | client.status()
     except DaemonNotRunning:
         if as_json:

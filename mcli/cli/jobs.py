@@ -19,7 +19,6 @@ from mcli.cli.table import (
     terminal_width,
     unix_time,
 )
-from mcli.home import Home
 from mcli.states import FINAL, LIVE, State
 
 Document = dict[str, Any]
@@ -66,7 +65,7 @@ def ps(
     from mcli.client import Client
 
     now = time.time()
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         if every or states or count:
             found = list(client.jobs(states=states, limit=count))
         else:
@@ -152,7 +151,7 @@ def inspect(job: str, as_json: bool) -> None:
     """Show all that is known about JOB."""
     from mcli.client import Client
 
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         found = client.job(job)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(description(found)))
 

@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import click
 
-from mcli.home import Home
 from mcli.output import Record
 
 
@@ -32,7 +31,7 @@ def logs(
     if stdout and stderr:
         raise click.UsageError("--stdout and --stderr exclude each other; without them: both")
     stream = "stdout" if stdout else "stderr" if stderr else None
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         job_id = client.job(job)["id"]
         after = 0
         if tail is not None:
@@ -40,7 +39,8 @@ def logs(
             write(last_lines(past, tail), timestamps)
             after = past[-1].next_offset if past else 0
         if tail is None or follow:
-            write(client.output(job_id, stream=stream, after=after, follow=follow), timestamps)
+            ask = client.follow if follow else client.output
+            write(ask(job_id, stream=stream, after=after), timestamps)
 
 
 def write(records: Iterable[Record], timestamps: bool, out: BinaryIO | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from mcli import attach, stdio
+from mcli.address import must_be_here
 from mcli.cli.programs import recognise
 from mcli.errors import DaemonError, NotExecutable, NotFound
 from mcli.surroundings import surroundings
@@ -33,6 +34,7 @@ def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     Output, input, signals and the exit code pass through as in a local run. A Python
     program that uses mcli runs in a warm worker; anything else is executed.
     """
+    must_be_here("run")
     program, *arguments = words
     _check(program)
     invocation = _invocation(program, arguments, name, detach)

@@ -10,7 +10,6 @@ from typing import Any, Final
 import click
 
 from mcli.cli import complain
-from mcli.home import Home
 from mcli.states import FINAL, Reason, State
 
 Document = dict[str, Any]
@@ -42,7 +41,7 @@ def wait(jobs: Sequence[str], first: bool, timeout_s: float | None) -> None:
     """
     from mcli.client import Client
 
-    with Client.connect(Home.find()) as client:
+    with Client() as client:
         found = {(document := client.job(job))["id"]: document for job in jobs}
     codes: dict[str, int] = {}
     for job in endings(list(found.values()), timeout_s):
@@ -94,9 +93,7 @@ def _await(job_id: str, ended: "SimpleQueue[Document | Exception]") -> None:
     from mcli.client import Client
 
     try:
-        with Client.connect(Home.find()) as client:
-            while (job := client.wait(job_id))["state"] not in FINAL:
-                pass
-        ended.put(job)
+        with Client() as client:
+            ended.put(client.wait(job_id))
     except Exception as error:  # noqa: BLE001 - raised again by whoever takes it out
         ended.put(error)

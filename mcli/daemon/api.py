@@ -17,37 +17,21 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from mcli.daemon import feed, jobs
+from mcli.daemon import docs, feed, jobs, login, programs
 from mcli.daemon.auth import Guard
 from mcli.daemon.canary import Canary
+from mcli.daemon.endpoints import Endpoints
+from mcli.daemon.limits import Limits
+from mcli.daemon.login import Logins
 from mcli.daemon.metrics import Counted, Metrics
 from mcli.daemon.ports import Apps, Dispatcher, NoApps
-from mcli.daemon.reply import RETRY_S, Daemon, Document
-from mcli.errors import (
-    BadParameters,
-    Conflict,
-    InvalidTransition,
-    JobFailed,
-    MCLIError,
-    RequestError,
-    Unfinished,
-    UnknownJob,
-)
+from mcli.daemon.reply import Daemon, Document
+from mcli.endpoints.answer import STATUS, refused
+from mcli.errors import MCLIError, RequestError
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.version import __version__
 
 log = logging.getLogger("mcli.http")
-
-STATUS: Final[dict[type[MCLIError], int]] = {
-    UnknownJob: 404,
-    InvalidTransition: 409,
-    Conflict: 409,
-    Unfinished: 409,
-    JobFailed: 409,
-    RequestError: 422,
-    MCLIError: 503,
-}
-"""The HTTP status of an error: that of its nearest ancestor here."""
 
 CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "content_too_large"}
 """The ``code`` of an error that the framework tells; others are spelled as HTTP calls them."""
@@ -59,6 +43,8 @@ def create_app(
     token: str,
     allowed_hosts: Collection[str],
     apps: Apps | None = None,
+    endpoints: Endpoints | None = None,
+    limits: Limits | None = None,
 ) -> FastAPI:
     """The application that serves *dispatcher*.
 
@@ -67,37 +53,54 @@ def create_app(
         token: What a caller must send as ``Authorization: Bearer``.
         allowed_hosts: ``host:port`` as callers may write it in the URL, compared exactly.
         apps: What ``POST /v1/jobs`` finds commands in.
+        endpoints: The routes of those apps.
+        limits: How much a client may ask.
     """
     app = FastAPI(
         title="mcli", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.dispatcher = dispatcher
+    app.state.logins = Logins()
     app.state.apps = apps or NoApps()
     app.state.canary = Canary(dispatcher)
     app.state.metrics = Metrics(dispatcher)
-    for router in (routes, jobs.routes, feed.routes):
+    for router in (routes, jobs.routes, feed.routes, login.routes):
         app.include_router(router)
+    if endpoints is not None:
+        app.state.endpoints = endpoints
+        app.include_router(programs.routes)
+        app.include_router(docs.routes)
+        app.router.default = endpoints
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(Guard, token=token, allowed_hosts=allowed_hosts)
+    app.add_middleware(
+        Guard,
+        token=token,
+        allowed_hosts=allowed_hosts,
+        logins=app.state.logins,
+        limits=limits or Limits(),
+        **_rules(endpoints),
+    )
     app.add_middleware(Counted, metrics=app.state.metrics)
     return app
 
 
+def _rules(endpoints: Endpoints | None) -> dict[str, Any]:
+    """What the guard has to know of the apps' routes."""
+    if endpoints is None:
+        return {}
+    return {
+        "prepare": endpoints.prepare,
+        "is_open": lambda *at: docs.is_open(*at) or endpoints.is_public(*at),
+        "takes_upload": endpoints.takes_upload,
+    }
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, MCLIError)
-    status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
-    soon = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, Unfinished)
-    return _problem(
-        request,
-        error.code,
-        status,
-        str(error),
-        headers={"Retry-After": str(RETRY_S)} if soon else None,
-        errors=error.errors if isinstance(error, BadParameters) else (),
-    )
+    return refused(error, request.url.path)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

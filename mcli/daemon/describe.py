@@ -49,7 +49,7 @@ class Describer:
             AppBroken: Its process does not say.
         """
         async with self._asking:
-            self._end()
+            self.close()
             return Description.parse(await self._ask({"ask": "describe"}))
 
     async def check(
@@ -71,19 +71,19 @@ class Describer:
                 process = self._process = self._process or await self._start()
                 return await process.ask(question)
         except TimeoutError:
-            self._end()
+            self.close()
             raise AppBroken(
                 f"the app {self._entry.name} does not answer: it was given {patience_s:.0f} s; "
                 "what does it do when it is imported?"
             ) from None
         except (OSError, ValueError) as error:
-            self._end()
+            self.close()
             raise AppBroken(
                 f"the process that loads the app {self._entry.name} has ended ({error}); "
                 "see: mcli daemon logs"
             ) from None
         except BaseException:
-            self._end()  # whoever asks next would get this answer
+            self.close()  # whoever asks next would get this answer
             raise
         finally:
             self._used = time.monotonic()
@@ -92,52 +92,45 @@ class Describer:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = self._spawn(theirs)
+                fd = self._spawn(theirs)
             except OSError:
                 ours.close()
                 raise
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
-        return _Process(process, reader, writer)
+        return _Process(fd, reader, writer)
 
-    def _spawn(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    def _spawn(self, theirs: socket.socket) -> int:
         entry = self._entry
         cwd = entry.cwd if os.path.isdir(entry.cwd) else "/"
         config = {"target": entry.target, "cwd": cwd, "log": self._log}
         with open(self._log, "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [entry.python, "-m", "mcli.worker.describer", json.dumps(config)],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=log,
                 stderr=log,
                 cwd=entry.mcli_root or "/",
                 env=self._env,
                 start_new_session=True,
             )
+        process.returncode = 0  # the daemon reaps all its children itself
+        return os.pidfd_open(process.pid)  # it may have ended, but nobody has reaped it yet
 
     def trim(self, idle_s: float) -> None:
         """End the process if nobody has asked it for so long."""
         if not self._asking.locked() and time.monotonic() - self._used > idle_s:
-            self._end()
+            self.close()
 
     def close(self) -> None:
         """End the process, whatever it does."""
-        self._end()
-
-    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.end()
 
 
 class _Process:
-    def __init__(
-        self,
-        process: "subprocess.Popen[bytes]",
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._fd = os.pidfd_open(process.pid)
-        process.returncode = 0  # the daemon reaps all its children itself
+    def __init__(self, fd: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._fd = fd
         self._reader = reader
         self._writer = writer
 

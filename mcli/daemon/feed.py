@@ -182,12 +182,13 @@ async def _cut(records: AsyncIterator[Record], part: range) -> AsyncIterator[byt
 
 
 def _line(record: Record) -> bytes:
-    told = {"offset": record.offset, "next_offset": record.next_offset, **_fields(record)}
-    return json.dumps(told).encode() + b"\n"
+    return json.dumps(_fields(record)).encode() + b"\n"
 
 
 def _fields(record: Record) -> dict[str, Any]:
     return {
+        "offset": record.offset,
+        "next_offset": record.next_offset,
         "time": record.time_s,
         "stream": record.stream.name.lower(),
         "data": base64.b64encode(record.data).decode(),

@@ -18,16 +18,8 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from mcli.daemon.ports import Apps, Dispatcher
-from mcli.daemon.reply import (
-    WAIT_MAX_S,
-    Daemon,
-    Preference,
-    accepted,
-    digest,
-    idempotency_key,
-    json_response,
-    live_headers,
-)
+from mcli.daemon.reply import Daemon, Preference, accepted, live_headers
+from mcli.endpoints.prefer import WAIT_MAX_S, digest, idempotency_key, json_response
 from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source

@@ -17,24 +17,28 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-import uvicorn
-
+from mcli.appbook import Entry
 from mcli.daemon.api import create_app
-from mcli.daemon.apps import preloaded
+from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
+from mcli.daemon.bind import Bound, bind
+from mcli.daemon.calls import Calls
 from mcli.daemon.dispatch import Dispatcher
+from mcli.daemon.endpoints import Endpoints
+from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
 from mcli.daemon.signing import make_secret
+from mcli.daemon.sources import found
+from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
-from mcli.errors import DaemonError, MCLIError
+from mcli.errors import MCLIError
 from mcli.home import Home
-from mcli.invocation import Invocation
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
@@ -46,13 +50,6 @@ log = logging.getLogger("mcli.daemon")
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 OTHER_S: Final = 30.0
 """Seconds that another daemon, which holds the lock, gets to say where it listens."""
-
-HTTP_GRACE_S: Final = 0.25
-"""Seconds that open HTTP answers get when the daemon stops."""
-
-
-SEND_MS: Final = 30_000
-"""Milliseconds after which the kernel drops a connection whose other end does not read."""
 
 
 class AlreadyRunning(Exception):
@@ -66,18 +63,23 @@ def main(words: Sequence[str]) -> int:
         if setting.metadata["option"]:
             parser.add_argument(setting.metadata["option"], dest=setting.name)
     parser.add_argument("--app", action="append", dest="apps", default=[])
+    parser.add_argument("--i-know", action="store_true")
     options = vars(parser.parse_args(words))
-    apps = options.pop("apps")
+    apps, i_know = options.pop("apps"), options.pop("i_know")
     try:
         settings = Settings.load(options)
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps)
+    return serve(settings, Home.find(), apps, i_know=i_know)
 
 
-def serve(settings: Settings, home: Home, apps: list[str]) -> int:
-    """Be the daemon of *home* until told to stop; the exit code."""
+def serve(settings: Settings, home: Home, apps: list[str], *, i_know: bool = False) -> int:
+    """Be the daemon of *home* until told to stop; the exit code.
+
+    Args:
+        i_know: Others than this machine may be served, see ``bind``.
+    """
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -91,8 +93,7 @@ def serve(settings: Settings, home: Home, apps: list[str]) -> int:
         _report_failure(error)
         return error.exit_code
     try:
-        warm = [preloaded(app) for app in apps]
-        return asyncio.run(_Server(settings, home, warm).run())
+        return asyncio.run(_Server(settings, home, found(apps, os.getcwd()), i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -112,20 +113,22 @@ def _lock(home: Home) -> int:
 
 
 class _Server:
-    def __init__(self, settings: Settings, home: Home, apps: list[Invocation]) -> None:
+    def __init__(self, settings: Settings, home: Home, apps: list[Entry], i_know: bool) -> None:
         self._settings = settings
         self._home = home
-        self._apps = apps
+        self._entries = apps
+        self._i_know = i_know
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
         """Start, serve, stop."""
         os.chdir("/")
         _become_subreaper()
-        http = _bind(self._settings)
+        token = make_token(self._home.token)
+        bound = bind(self._settings, i_know=self._i_know)
         store = Store.open(self._home.database)
         try:
-            await self._serve(store, http)
+            await self._serve(store, bound, token)
         finally:
             store.close()
             with contextlib.suppress(FileNotFoundError):
@@ -133,10 +136,10 @@ class _Server:
         log.info("daemon.stopped")
         return 0
 
-    async def _serve(self, store: Store, http: socket.socket) -> None:
+    async def _serve(self, store: Store, bound: Bound, token: str) -> None:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
-        dispatcher.url = f"http://{_authority(self._settings.host, http)}"
+        dispatcher.url = bound.url
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
@@ -145,16 +148,19 @@ class _Server:
         ]
         for job in adopted:
             dispatcher.adopt(job)
-        server = _http_server(dispatcher, http)
+        apps = Apps(self._home, self._settings, store, dispatcher.pool)
+        server = _http_server(dispatcher, apps, bound, token)
         secret = make_secret(self._home.webhook_secret)
         webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
         dispatcher.ended.append(lambda _job: webhooks.wake())
-        web = asyncio.create_task(server.serve(sockets=[http]))
-        look = asyncio.create_task(self._look(dispatcher))
+        web = asyncio.create_task(server.serve(sockets=[bound.socket]))
+        look = asyncio.create_task(self._look(dispatcher, apps))
         tell = asyncio.create_task(webhooks.run())
-        _report_ready(dispatcher, self._home)
-        for app in self._apps:
-            dispatcher.pool.warm(app)
+        _report_ready(dispatcher, self._home, bound)
+        apps.begin(self._entries)
+        for entry in self._entries:
+            if entry.origin == "start":
+                dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
         await self._stop.wait()
         log.info("daemon.stopping")
@@ -163,6 +169,7 @@ class _Server:
             listener.close()
         look.cancel()
         tell.cancel()
+        apps.close()
         dispatcher.pool.close()
         server.should_exit = True
         await web
@@ -178,12 +185,13 @@ class _Server:
             os._exit(1)  # the second time: now
         self._stop.set()
 
-    async def _look(self, dispatcher: Dispatcher) -> None:
+    async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""
         while True:
             await asyncio.sleep(self._settings.worker_check_interval_s)
             dispatcher.look()
             dispatcher.pool.trim()
+            apps.trim()
 
 
 def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:
@@ -207,65 +215,27 @@ def _become_subreaper() -> None:
         libc.prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-# HTTP ---------------------------------------------------------------------------------
-
-
-class _WebServer(uvicorn.Server):
-    """uvicorn, as a guest in our event loop: the signals are ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _bind(settings: Settings) -> socket.socket:
-    host, port = settings.bind_host, settings.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_MS)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise DaemonError(
-            f"cannot listen on {settings.host}:{port}: {error.strerror or error}; "
-            "choose another with --port N (0 takes a free one) or MCLI_BACKGROUND_PORT"
-        ) from error
-    listening.listen(2048)  # before anybody is told the address
-    return listening
-
-
-def _authority(host: str, http: socket.socket) -> str:
-    """``host:port`` as it stands in a URL."""
-    port = http.getsockname()[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _http_server(dispatcher: Dispatcher, http: socket.socket) -> _WebServer:
-    names = ("127.0.0.1", "localhost", "::1", dispatcher.settings.host)
-    hosts = {_authority(name, http) for name in names}
-    token = make_token(dispatcher.home.token)
-    app = create_app(dispatcher, token=token, allowed_hosts=hosts)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        log_level="warning",
-        lifespan="off",
-        timeout_graceful_shutdown=HTTP_GRACE_S,  # type: ignore[arg-type]  # any number does
+def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -> WebServer:
+    limits = Limits(body_max=dispatcher.settings.body_max)
+    app = create_app(
+        dispatcher,
+        token=token,
+        allowed_hosts=bound.hosts,
+        apps=apps,
+        endpoints=Endpoints(apps, Calls(dispatcher, apps)),
+        limits=limits,
     )
-    return _WebServer(config)
+    return web_server(app, limits, bound.tls)
 
 
 # Reports ------------------------------------------------------------------------------
 
 
-def _report_ready(dispatcher: Dispatcher, home: Home) -> None:
+def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound) -> None:
     told = {
         "pid": os.getpid(),
         "url": dispatcher.url,
+        "fingerprint": bound.fingerprint,
         "version": __version__,
         "protocol": PROTOCOL,
         "started_at": dispatcher.status()["started_at"],

@@ -5,6 +5,7 @@ and those who add one.
 Nothing is loaded here: an app is a place and an interpreter.
 """
 
+import logging
 import os
 import sys
 import tomllib
@@ -17,11 +18,29 @@ from mcli import version
 from mcli.appbook import Entry, Origin
 from mcli.errors import BadApp, RequestError
 
+log = logging.getLogger("mcli.apps")
+
 GROUP: Final = "mcli.apps"
 """The entry points of packages that bring apps with them: ``name = module:attribute``."""
 
 ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(version.__file__)))
 """The directory that the daemon has imported mcli from."""
+
+
+def found(targets: Iterable[str], cwd: str) -> list[Entry]:
+    """All apps that a daemon begins with: *targets*, a project's, and those of packages.
+
+    What a project says and cannot be used is left out, and the log tells.
+
+    Raises:
+        RequestError: One of *targets* is not there.
+    """
+    entries = started(targets, cwd)
+    try:
+        entries += project(cwd)
+    except BadApp as error:
+        log.warning("apps.unreadable %s", error)
+    return [*entries, *packages(cwd)]
 
 
 def started(targets: Iterable[str], cwd: str) -> list[Entry]:

@@ -4,19 +4,23 @@ What is answered: a job's result or its document, or a problem that tells what w
 
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mcli.endpoint import Command
 from mcli.endpoints.mount import Mount
+from mcli.endpoints.prefer import RETRY_S, Preference, json_response
 from mcli.errors import (
     AppBroken,
     BadParameters,
     Conflict,
     InvalidTransition,
+    JobFailed,
     MCLIError,
     RequestError,
+    Unfinished,
     UnknownApp,
     UnknownCommand,
     UnknownJob,
@@ -33,14 +37,13 @@ STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownCommand: 404,
     InvalidTransition: 409,
     Conflict: 409,
+    Unfinished: 409,
+    JobFailed: 409,
     WrongMedia: 415,
     RequestError: 422,
     MCLIError: 503,
 }
 """The HTTP status of an error: that of its nearest ancestor here."""
-
-RETRY_S: Final = 1
-"""Seconds after which it is worth asking for a job again."""
 
 USAGE: Final = 2
 """Exit code of a command that was called wrongly."""
@@ -56,52 +59,84 @@ def is_final(job: Mapping[str, Any]) -> bool:
     return State(job["state"]) in FINAL
 
 
-def refused(error: MCLIError, *, public: bool = False) -> Response:
-    """The problem document of an error; the *public* is not shown what an app looks like inside."""
+def is_success(job: Mapping[str, Any]) -> bool:
+    """Whether it has, and well."""
+    return bool(job["state"] == State.SUCCEEDED)
+
+
+def refused(error: MCLIError, instance: str, *, public: bool = False) -> Response:
+    """The problem document of an error.
+
+    Args:
+        instance: Path of the request.
+        public: It is for anybody, who is not to be shown what an app looks like inside.
+    """
     status = next(STATUS[each] for each in type(error).__mro__ if each in STATUS)
     if public and isinstance(error, AppBroken):
         error = AppBroken("the app of this endpoint cannot be loaded now")
     more: Document = {}
-    if isinstance(error, BadParameters):
+    if isinstance(error, BadParameters) and error.errors:
         more["errors"] = error.errors
     if isinstance(error, AppBroken) and error.traceback:
         more["traceback"] = error.traceback
-    return _problem(error.code, status, str(error), more)
+    soon = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, Unfinished)
+    headers = {"Retry-After": str(RETRY_S)} if soon else None
+    return _problem(error.code, status, str(error), instance, more, headers)
 
 
-def accepted(job: Document, applied: str | None) -> Response:
+def accepted(job: Document, preferred: Preference) -> Response:
     """The job's document: 200 if it has ended, 202 until then."""
-    headers = {"Location": f"/v1/jobs/{job['id']}"}
-    if applied is not None:
-        headers["Preference-Applied"] = applied
+    headers = {"Location": f"/v1/jobs/{job['id']}"} | preferred.applied
     if is_final(job):
-        return JSONResponse(job, 200, headers)
-    return JSONResponse(job, 202, headers | {"Retry-After": str(RETRY_S)})
+        return json_response(job, 200, headers)
+    return json_response(job, 202, headers | {"Retry-After": str(RETRY_S)})
 
 
-def returned(job: Document, mount: Mount, last_words: str) -> Response:
-    """What the command of an ended job has returned, or the problem that it came to."""
-    headers = {"Mcli-Job-Id": job["id"]}
-    if job["state"] != State.SUCCEEDED:
-        return _failed(job, mount, last_words, headers)
-    if job["error"] is not None:
-        return _problem("result_not_json", 500, job["error"], {"job": job["id"]}, headers)
-    return JSONResponse(job["result"], 200, headers)
+def is_doubtful(job: Mapping[str, Any]) -> bool:
+    """Whether its result may be the description of a value that was not kept."""
+    result = job["result"]
+    return isinstance(result, dict) and set(result) == {"repr", "truncated"}
 
 
-def _failed(job: Document, mount: Mount, last_words: str, headers: dict[str, str]) -> Response:
-    about = {"job": job["id"], "exit_code": job["exit_code"]}
+def returned(job: Document, withheld: str | None, instance: str) -> Response:
+    """What the command of a job that succeeded has returned.
+
+    Args:
+        withheld: Why that was not kept, if it was not.
+    """
+    if withheld is None:
+        return json_response(job["result"], 200, _job_id(job))
+    detail = f"the command has run, but what it returned {withheld}"
+    return _problem("no_result", 500, detail, instance, _about(job), _job_id(job))
+
+
+def failed(job: Document, mount: Mount, last_words: str, instance: str) -> Response:
+    """The problem that the command came to.
+
+    Args:
+        last_words: The last line that it wrote to stderr.
+    """
+    code, status, detail, more = _failure(job, mount, last_words)
+    return _problem(code, status, detail, instance, _about(job) | more, _job_id(job))
+
+
+def _job_id(job: Document) -> dict[str, str]:
+    return {"Mcli-Job-Id": job["id"]}
+
+
+def _about(job: Document) -> Document:
+    return {"job": job["id"], "exit_code": job["exit_code"]}
+
+
+def _failure(job: Document, mount: Mount, last_words: str) -> tuple[str, int, str, Document]:
     if job["reason"] == Reason.TIMEOUT:
-        limit = f"{job['timeout_s']:g} s" if job["timeout_s"] else "its limit"
-        detail = f"the command ran for longer than it may: {limit}"
-        return _problem("job_timed_out", 504, detail, about, headers)
-    said = last_words.removeprefix(_CLICKS) if last_words.startswith(_CLICKS) else None
-    if job["exit_code"] == USAGE and said is not None:
-        wrong = {"errors": _errors(mount.command, said)}
-        return _problem("bad_parameters", 422, said, about | wrong, headers)
+        limit = f"its {job['timeout_s']:g} s" if job["timeout_s"] else "it may"
+        return "job_timed_out", 504, f"the command ran for longer than {limit}", {}
+    said = last_words.removeprefix(_CLICKS) if last_words.startswith(_CLICKS) else ""
+    if job["exit_code"] == USAGE and said:
+        return "bad_parameters", 422, said, {"errors": _errors(mount.command, said)}
     why = said or ("" if mount.endpoint.public else _last_line(job["error"] or ""))
-    detail = _ending(job) + (f": {why}" if why else "")
-    return _problem("job_failed", 500, detail, about, headers)
+    return "job_failed", 500, _ending(job) + (f": {why}" if why else ""), {}
 
 
 def _ending(job: Document) -> str:
@@ -127,8 +162,11 @@ def _problem(
     code: str,
     status: int,
     detail: str,
+    instance: str,
     more: Document,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None,
 ) -> Response:
-    document = problem(code, status, detail) | more
-    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+    document = problem(code, status, detail, instance=instance) | more
+    answer = json_response(document, status, headers)
+    answer.headers["Content-Type"] = MEDIA_TYPE
+    return answer

@@ -104,7 +104,7 @@ def _parameters(mount: Mount) -> list[dict[str, Any]]:
     if mount.in_query:
         found += [_parameter(param, "query") for param in mount.others()]
     else:
-        found.append(_header("Idempotency-Key", {"type": "string", "pattern": "^[!-~]{1,255}$"}))
+        found.append(_header("Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,255}$"}))
     if mount.endpoint.background:
         found.append(_header("Prefer", {"type": "string", "examples": ["wait=10"]}))
     return found
@@ -114,8 +114,8 @@ def _parameter(param: Param, place: str) -> dict[str, Any]:
     schema = without_null(param.schema)
     if place == "path" and schema.get("type") == "string":
         schema |= {"minLength": 1, "pattern": "^[^/]+$"}
-    told = {"name": param.name, "in": place, "schema": schema}
-    told["required"] = param.required or place == "path"
+    required = param.required or place == "path"
+    told = {"name": param.name, "in": place, "required": required, "schema": schema}
     return told | ({"description": param.help} if param.help else {})
 
 

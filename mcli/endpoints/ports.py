@@ -55,3 +55,6 @@ class Jobs(Protocol):
 
     async def last_words(self, job_id: str) -> str:
         """The last line that the job has written to stderr; empty if there is none."""
+
+    async def withheld(self, job_id: str) -> str | None:
+        """Why the value that the command returned was not kept: "is not JSON"; None if it was."""

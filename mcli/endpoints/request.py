@@ -24,6 +24,7 @@ from starlette.requests import Request
 
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.operation import FORM, JSON
+from mcli.endpoints.prefer import digest
 from mcli.errors import BadParameters, RequestError, WrongMedia
 
 DEPTH_MAX: Final = 32
@@ -35,7 +36,6 @@ FIELDS_MAX: Final = 1000
 FIELD_BYTES: Final = 1 << 20
 """Bytes that a field of a form may have, if it is not a file."""
 
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -109,18 +109,6 @@ async def read(request: Request, mount: Mount, uploads: Uploads) -> Given:
     given.digest = _digest(request, given, uploads)
     given.texts |= {name: [str(request.path_params[name])] for name in inside}
     return given
-
-
-def key_of(request: Request) -> str | None:
-    """The request's ``Idempotency-Key``.
-
-    Raises:
-        RequestError: It is none.
-    """
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise RequestError("an Idempotency-Key has 1 to 255 printable ASCII characters, no space")
-    return key
 
 
 def _refuse(names: Any, why: str) -> None:
@@ -221,12 +209,14 @@ async def _form(request: Request, mount: Mount, uploads: Uploads) -> dict[str, l
         )
     except HTTPException as error:
         raise RequestError(f"the form cannot be read: {error.detail}") from None
-    async with form:
+    try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 _check_upload(mount, name)
                 value = await asyncio.to_thread(uploads.save, value)
             texts.setdefault(name, []).append(value)
+    finally:
+        await form.close()
     return texts
 
 
@@ -238,5 +228,4 @@ def _check_upload(mount: Mount, name: str) -> None:
 
 def _digest(request: Request, given: Given, uploads: Uploads) -> bytes:
     texts = {name: [uploads.known(text) for text in given.texts[name]] for name in given.texts}
-    said = json.dumps([request.method, request.url.path, given.values, texts], sort_keys=True)
-    return hashlib.blake2b(said.encode(), digest_size=16).digest()
+    return digest(request.method, request.url.path, given.values, texts)

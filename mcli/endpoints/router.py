@@ -3,7 +3,7 @@ The routes of endpoints: a request becomes a job of its command, and its answer.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -13,12 +13,10 @@ from mcli.endpoints import answer
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.operation import operation
 from mcli.endpoints.ports import Call, Document, Jobs
-from mcli.endpoints.prefer import WAIT_MAX_S, preference
-from mcli.endpoints.request import Uploads, key_of, read
+from mcli.endpoints.prefer import WAIT_MAX_S, Preference, idempotency_key
+from mcli.endpoints.request import Uploads, read
 from mcli.errors import BadParameters, MCLIError
 from mcli.ids import new_id
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def router(mounts: Iterable[Mount], jobs: Jobs, *, bearer: bool) -> APIRouter:
@@ -32,7 +30,7 @@ def router(mounts: Iterable[Mount], jobs: Jobs, *, bearer: bool) -> APIRouter:
     routes = APIRouter()
     taken: set[str] = set()
     for mount in sorted(mounts, key=Mount.rank):
-        handler = _handler(mount, jobs)
+        handler = Handler(mount, jobs)
         told = operation(mount, operation_id=_operation_id(mount, taken), bearer=bearer)
         method, path = mount.endpoint.method, mount.endpoint.path
         routes.add_api_route(
@@ -60,60 +58,62 @@ def _operation_id(mount: Mount, taken: set[str]) -> str:
     return name
 
 
-def _handler(mount: Mount, jobs: Jobs) -> Handler:
-    async def handle(request: Request) -> Response:
+class Handler:
+    """What answers to one endpoint."""
+
+    def __init__(self, mount: Mount, jobs: Jobs) -> None:
+        self.mount = mount
+        self._jobs = jobs
+
+    async def __call__(self, request: Request) -> Response:
         try:
-            job, repeated = await _submit(request, mount, jobs)
-            respond = _in_background if mount.endpoint.background else _at_once
-            response = await respond(request, mount, jobs, job)
+            job, repeated = await self._submitted(request)
+            response = await self._answer(request, job)
         except MCLIError as error:
-            return answer.refused(error, public=mount.endpoint.public)
+            return answer.refused(error, request.url.path, public=self.mount.endpoint.public)
         if repeated:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
-    return handle
-
-
-async def _submit(request: Request, mount: Mount, jobs: Jobs) -> tuple[Document, bool]:
-    """The job of this request, and whether it is an earlier one's, which had the same key."""
-    job_id = new_id()
-    uploads = Uploads(jobs.folder(job_id))
-    try:
-        call = await _call(request, mount, jobs, job_id, uploads)
-    except BaseException:
+    async def _submitted(self, request: Request) -> tuple[Document, bool]:
+        """The job, and whether it is an earlier request's, which had the same key."""
+        job_id = new_id()
+        uploads = Uploads(self._jobs.folder(job_id))
+        try:
+            call = await self._call(request, job_id, uploads)
+        except BaseException:
+            uploads.remove()
+            raise
+        try:
+            job = await self._jobs.submit(call)
+        except MCLIError:  # after anything else, the job may be there
+            uploads.remove()
+            raise
+        if job["id"] == job_id:
+            return job, False
         uploads.remove()
-        raise
-    try:
-        job = await jobs.submit(call)
-    except MCLIError:  # after anything else, the job may be there
-        uploads.remove()
-        raise
-    repeated = bool(job["id"] != job_id)
-    if repeated:
-        uploads.remove()
-    return job, repeated
+        return job, True
 
+    async def _call(self, request: Request, job_id: str, uploads: Uploads) -> Call:
+        key = idempotency_key(request)
+        given = await read(request, self.mount, uploads)
+        checked = await self._jobs.check(self.mount, given.values, given.texts)
+        if checked.errors:
+            detail = "; ".join(error["message"] for error in checked.errors)
+            raise BadParameters(detail, checked.errors)
+        return Call(mount=self.mount, checked=checked, job_id=job_id, key=key, request=given.digest)
 
-async def _call(request: Request, mount: Mount, jobs: Jobs, job_id: str, uploads: Uploads) -> Call:
-    key = key_of(request)
-    given = await read(request, mount, uploads)
-    checked = await jobs.check(mount, given.values, given.texts)
-    if checked.errors:
-        first, more = checked.errors[0]["message"], len(checked.errors) - 1
-        raise BadParameters(f"{first} (and {more} more)" if more else first, checked.errors)
-    return Call(mount=mount, checked=checked, job_id=job_id, key=key, request=given.digest)
-
-
-async def _in_background(request: Request, _mount: Mount, jobs: Jobs, job: Document) -> Response:
-    preferred = preference(request.headers.getlist("prefer"))
-    if preferred.wait_s:
-        job = await jobs.wait(job["id"], preferred.wait_s)
-    return answer.accepted(job, preferred.applied)
-
-
-async def _at_once(_request: Request, mount: Mount, jobs: Jobs, job: Document) -> Response:
-    while not answer.is_final(job):
-        job = await jobs.wait(job["id"], WAIT_MAX_S)
-    succeeded = job["state"] == "succeeded"
-    return answer.returned(job, mount, "" if succeeded else await jobs.last_words(job["id"]))
+    async def _answer(self, request: Request, job: Document) -> Response:
+        if self.mount.endpoint.background:
+            preferred = Preference.of(request)
+            if preferred.wait_s:
+                job = await self._jobs.wait(job["id"], min(preferred.wait_s, WAIT_MAX_S))
+            return answer.accepted(job, preferred)
+        while not answer.is_final(job):
+            job = await self._jobs.wait(job["id"], WAIT_MAX_S)
+        place = request.url.path
+        if not answer.is_success(job):
+            words = await self._jobs.last_words(job["id"])
+            return answer.failed(job, self.mount, words, place)
+        withheld = await self._jobs.withheld(job["id"]) if answer.is_doubtful(job) else None
+        return answer.returned(job, withheld, place)

@@ -96,9 +96,10 @@ def test_background_job_is_found_again(ask: Ask) -> None:
 def test_job_is_cancelled(daemon: Daemon, ask: Ask) -> None:
     """What runs has no result, and can be ended."""
     place = ask("POST", "/forever").headers["Location"]
-    assert code(ask("GET", f"{place}/result")) == (409, "invalid_transition")
+    assert code(ask("GET", f"{place}/result")) == (409, "unfinished")
     assert ask("POST", f"{place}/cancel").status_code == 202
     assert daemon.final(place.rpartition("/")[2])["state"] == "cancelled"
+    assert code(ask("GET", f"{place}/result")) == (409, "job_failed")
 
 
 def test_other_jobs_are_not_shown(daemon: Daemon, ask: Ask) -> None:

@@ -63,6 +63,8 @@ def _default(each: Any) -> str:
     if each.name == "workers":
         return "max(5, cores)"
     value = default(each)
+    if value == ():
+        return "none"
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 

@@ -133,7 +133,7 @@ class Shelf:
         return self.jobs[job.id]
 
     def figures(self) -> Figures:
-        jobs = {state: 0 for state in State} | {State.QUEUED: len(self.jobs)}
+        jobs = dict.fromkeys(State, 0) | {State.QUEUED: len(self.jobs)}
         return Figures(jobs=jobs, workers=0, commits=0, log_bytes=0)
 
     async def accept(self, invocation: Invocation, *, job_id: str, **sent: Any) -> Accepted:

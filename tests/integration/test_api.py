@@ -81,7 +81,7 @@ def test_nothing_is_answered_without_the_token(server: Served, method: str, path
 def test_only_our_own_hosts_are_served(server: Served, host: str) -> None:
     """A Host that is not exactly one of ours is refused, token or not."""
     answer = ask(server, "/healthz", headers={"Host": host})
-    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden_host")
+    assert (answer.status_code, answer.json()["code"]) == (421, "forbidden_host")
 
 
 def test_schema_pages_are_not_served(server: Served) -> None:
@@ -303,6 +303,7 @@ def test_damaged_token_is_made_anew(tmp_path: Path, damaged: bytes) -> None:
     """What cannot be a token is replaced when the daemon starts, so that a restart helps."""
     path = tmp_path / "token"
     path.write_bytes(damaged)
+    path.chmod(0o600)
     assert len(make_token(str(path))) >= 32
     assert path.read_bytes() != damaged
     assert path.stat().st_mode & 0o777 == 0o600

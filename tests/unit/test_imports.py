@@ -33,11 +33,11 @@ LAYERS = {
         status stdio submission surroundings
     """,
     "store": "store",
-    "queue": "deliveries queue",
+    "queue": "appbook deliveries queue",
     "worker": "worker",
     "endpoints": "endpoints",
     "daemon": "daemon",
-    "people": "cli client local router stage twin",
+    "people": "address cli client local router stage twin",
     "front": "__init__ __main__",
 }
 """Which module or package of mcli belongs where."""
@@ -49,22 +49,23 @@ MAY_IMPORT = {
     "queue": {"words", "queue", "store"},
     # What the decorator does on the job's side; and what only a process with the app can tell.
     "worker": {"words", "worker", "mcli.replay", "mcli.description", "mcli.parameters"},
-    "daemon": {"words", "queue", "store", "daemon"},
-    "people": {"words", "caller", "daemon", "people", "mcli"},
+    "endpoints": {"words", "endpoints"},
+    "daemon": {"words", "queue", "store", "endpoints", "daemon"},
+    "people": {"words", "caller", "endpoints", "daemon", "people", "mcli"},
     "front": {"words", "caller", "people"},
 }
 
 GUESTS = {
     "alembic": {"store"},
     "click": {"caller", "people"},
-    "fastapi": {"daemon"},
+    "fastapi": {"daemon", "endpoints", "mcli.router"},
     "prometheus_client": {"daemon"},
     "pydantic": {"daemon"},
     "requests": {"mcli.client", "mcli.daemon.webhooks"},
     "sqlalchemy": {"store", "queue"},
     "sqlite3": {"store"},
     "standardwebhooks": {"mcli.daemon.signing"},
-    "starlette": {"daemon"},
+    "starlette": {"daemon", "endpoints", "mcli.router"},
     "uvicorn": {"daemon"},
 }
 """Where a third party is let in; and sqlite3, which is the store's business alone."""

@@ -1,0 +1,147 @@
+"""
+Where the daemon is, and what it asks for: on this machine, or on the one that is named.
+
+On this machine the kernel is asked who holds the lock, because what a file says may have been
+left by a daemon that is gone. Another machine is spoken to over TLS only.
+"""
+
+import json
+import os
+import re
+import socket
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from mcli.errors import BadSetting, DaemonError, DaemonNotRunning, ProtocolMismatch, RequestError
+from mcli.home import Home
+from mcli.settings import Settings
+from mcli.ticket import lock_holder
+from mcli.version import PROTOCOL
+
+VARIABLE: Final = "MCLI_BACKGROUND_TOKEN"
+"""The variable with the token of a daemon elsewhere. No setting: it must not get into a file
+that others may read."""
+
+_NO_TOKEN: Final = re.compile("[^!-~]")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Address(NamedTuple):
+    """A daemon, and the right to speak to it."""
+
+    url: str
+    token: str
+    ca: str | None = None
+    """File of the authorities that may vouch for it; None: the system's."""
+
+    source: str = "the token"
+    """Where the token was found, for messages."""
+
+    def __repr__(self) -> str:
+        return f"<Address {self.url}>"
+
+
+def find() -> Address:
+    """The daemon that the settings name.
+
+    Raises:
+        DaemonNotRunning: It is that of this machine, and does not run.
+        BadSetting: It is on another one, and a setting for that is missing.
+    """
+    settings = Settings.load()
+    return local(Home.find()) if is_here(settings.host) else _remote(settings)
+
+
+def local(home: Home) -> Address:
+    """The daemon of *home*.
+
+    Raises:
+        DaemonNotRunning: None lives there, or it does not listen yet.
+        ProtocolMismatch: It is of a version that we do not speak.
+        DaemonError: Its token cannot be read.
+    """
+    pid = lock_holder(home.lock)
+    if pid is None:
+        raise DaemonNotRunning
+    told = _told(home.address)
+    if told.get("pid") != pid:
+        raise DaemonNotRunning(f"the daemon (pid {pid}) is still starting; try again")
+    if told.get("protocol") != PROTOCOL:
+        raise ProtocolMismatch(
+            f"the daemon (pid {pid}) is mcli {told.get('version')}, which speaks another "
+            "protocol; restart it with: mcli daemon restart"
+        )
+    try:
+        with open(home.token, encoding="ascii", errors="replace") as file:
+            token = _NO_TOKEN.sub("?", file.read().strip())  # what no header can hold
+    except OSError as error:
+        raise DaemonError(f"cannot read the token {home.token}: {error.strerror}") from error
+    return Address(str(told["url"]), token, source=home.token)
+
+
+def _told(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            told = json.load(file)
+    except (FileNotFoundError, ValueError):  # not written yet, or half
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _remote(settings: Settings) -> Address:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"https://{host}:{settings.port}"
+    return given(url, os.environ.get(VARIABLE), settings.ca, source=VARIABLE)
+
+
+def given(url: str, token: str | None, ca: str | None, *, source: str = "the token") -> Address:
+    """The daemon at *url*.
+
+    Raises:
+        BadSetting: There is no token for it, or it is none, or there is no file *ca*.
+        RequestError: The URL would show the token to whoever listens on the way.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise RequestError(f"{url}: http:// would show the token to others; use https://")
+    if not token:
+        raise BadSetting(f"no token for {url}; set {VARIABLE} to what mcli token prints there")
+    if _NO_TOKEN.search(token):
+        raise BadSetting(f"{source} holds what no token can; it is one word of printable ASCII")
+    if ca is not None and not os.path.isfile(ca):
+        raise BadSetting(f"MCLI_BACKGROUND_CA is {ca!r}; it must be a file of CA certificates")
+    return Address(url.rstrip("/"), token, ca, source)
+
+
+def is_here(host: str) -> bool:
+    """Whether *host* is this machine: an address that one could listen at."""
+    if host in _LOOPBACK:
+        return True
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(_is_ours(family, address) for family, _, _, _, address in found)
+
+
+def _is_ours(family: int, address: Any) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def must_be_here(verb: str) -> None:
+    """Refuse a verb that passes a terminal or descriptors on, which HTTP cannot.
+
+    Raises:
+        RequestError: The settings name a daemon elsewhere.
+    """
+    host = Settings.load().host
+    if not is_here(host):
+        raise RequestError(
+            f"mcli {verb} needs the daemon of this machine, and MCLI_BACKGROUND_HOST is {host}; "
+            "run it there"
+        )

@@ -1,0 +1,70 @@
+"""Requests to endpoints as jobs of this daemon: what ``endpoints`` asks of it."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcli.daemon.apps import Apps
+from mcli.daemon.dispatch import Dispatcher
+from mcli.endpoint import Checked
+from mcli.endpoints.mount import Mount
+from mcli.endpoints.ports import Call, Document
+from mcli.errors import Refused
+from mcli.outcome import read_outcome
+from mcli.output import read_records
+from mcli.queue import CALL_PRIORITY
+from mcli.stream import Stream
+
+
+class Calls:
+    """The jobs of endpoints. A call whose answer is waited for goes before other jobs."""
+
+    def __init__(self, dispatcher: Dispatcher, apps: Apps) -> None:
+        self._dispatcher = dispatcher
+        self._apps = apps
+
+    async def check(
+        self, mount: Mount, values: Mapping[str, Any], texts: Mapping[str, Sequence[str]]
+    ) -> Checked:
+        return await self._apps.check(mount, values, texts)
+
+    def folder(self, job_id: str) -> str:
+        return self._dispatcher.home.job(job_id)
+
+    async def submit(self, call: Call) -> Document:
+        accepted = await self._dispatcher.accept(
+            self._apps.called(call.mount, call.checked),
+            job_id=call.job_id,
+            priority=0 if call.mount.endpoint.background else CALL_PRIORITY,
+            key=call.key,
+            request=call.request,
+        )
+        return accepted.job.document()
+
+    async def wait(self, job_id: str, timeout_s: float) -> Document:
+        job = await self._dispatcher.wait(job_id, timeout_s)
+        if not job.is_final and self._dispatcher.draining:
+            raise Refused(f"the daemon is stopping; job {job_id} runs on")
+        return job.document()
+
+    async def last_words(self, job_id: str) -> str:
+        path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
+        return await asyncio.to_thread(_last_line, path)
+
+    async def withheld(self, job_id: str) -> str | None:
+        attempt = self._dispatcher.get(job_id).attempt
+        folder = self._dispatcher.home.job(job_id)
+        outcome = await asyncio.to_thread(read_outcome, folder, attempt)
+        return outcome.withheld if outcome is not None else None
+
+
+def _last_line(path: str) -> str:
+    """The last line on stderr, as far as its end is short."""
+    tail, offset = b"", 0
+    while records := read_records(path, offset):
+        offset = records[-1].next_offset
+        said = [record.data for record in records if record.stream is Stream.STDERR]
+        tail = b"".join([tail, *said])[-4096:]
+    lines = tail.decode(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.strip()), "").strip()
