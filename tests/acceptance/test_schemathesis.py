@@ -63,7 +63,7 @@ def described(served: Served) -> Any:
     return schemathesis.openapi.from_url(url, headers=served.headers)
 
 
-def can_be_sent(case: schemathesis.Case) -> bool:
+def can_be_sent(case: "schemathesis.Case[Any]") -> bool:
     """A form holds texts only: anything else in it would be sent as some text, which is valid."""
     if case.media_type != "multipart/form-data" or not isinstance(case.body, dict):
         return True
@@ -96,7 +96,7 @@ def test_answers_are_as_the_schema_says(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=described[path][method].as_strategy(generation_mode=mode))
-    def ask(case: schemathesis.Case) -> None:
+    def ask(case: "schemathesis.Case[Any]") -> None:
         assume(can_be_sent(case))
         case.call_and_validate(headers=served.headers, checks=CHECKS)
 
