@@ -9,7 +9,7 @@ row in the store follows it.
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +55,23 @@ def outcome_path(folder: str, attempt: int) -> str:
     return os.path.join(folder, f"{attempt}.outcome")
 
 
+RESERVED_BYTES: Final = 8192
+
+
+def reserve_outcome(folder: str, attempt: int) -> None:
+    """See to it that there will be room for an outcome, however full the disk is by then.
+
+    Raises:
+        OSError: There is none now.
+    """
+    path = outcome_path(folder, attempt) + ".tmp"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, RESERVED_BYTES)
+    finally:
+        os.close(fd)
+
+
 def write_outcome(folder: str, attempt: int, outcome: Outcome) -> None:
     """Put the file in its place, whole and durable, or not at all."""
     path = outcome_path(folder, attempt)
@@ -72,12 +89,13 @@ def read_outcome(folder: str, attempt: int) -> Outcome | None:
 
 
 def write_durably(path: str, content: bytes) -> None:
-    """Write a temporary file, fsync it, rename it."""
-    fd = os.open(path + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    """Write a temporary file, fsync it, rename it. What is reserved in it is made use of."""
+    fd = os.open(path + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
+        os.ftruncate(fd, len(content))
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -17,6 +17,9 @@ from mcli.errors import UnsafeHome
 
 HIGH_FD: Final = 240
 
+REVOKED_CODE: Final = 121
+"""Exit code of a job process that could not have its ticket: it has not begun."""
+
 # struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
@@ -104,6 +107,11 @@ def out_of_the_way(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
+
+
+def is_taken(folder: str, attempt: int) -> bool:
+    """Whether somebody has the ticket."""
+    return os.path.exists(ticket_path(folder, attempt))
 
 
 def revoke(folder: str, attempt: int) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from typing import Any, Final
 
@@ -80,10 +81,9 @@ def add(target: str, python: str) -> None:
     from mcli.client import Client
 
     root = ROOT if python == sys.executable else ""
+    path = os.path.abspath(shutil.which(python) or python)
     with Client() as client:
-        app = client.add_app(
-            target, python=os.path.abspath(python), cwd=os.getcwd(), mcli_root=root
-        )
+        app = client.add_app(target, python=path, cwd=os.getcwd(), mcli_root=root)
     for line in [f"added {app['name']}", *_endpoints(app)]:
         click.echo(printable(line))
 

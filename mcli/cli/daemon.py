@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from mcli.cli import complain
 from mcli.cli.launch import END_S, end, launch
 from mcli.cli.table import coloured, printable
 from mcli.errors import DaemonError, DaemonNotRunning
@@ -81,6 +82,25 @@ def _launch(home: Home, arguments: list[str]) -> None:
     report = launch(home, arguments)
     how = "already running" if report.get("already") else "started"
     click.echo(f"mcli daemon {how}: {report['url']} (pid {report['pid']}, home {home.root})")
+    if not report.get("already"):
+        _tell_broken(home, report["apps"])
+    elif any(word.startswith("--app=") for word in arguments):
+        complain("it has not taken the apps of --app; add each with: mcli apps add TARGET")
+
+
+def _tell_broken(home: Home, apps: int) -> None:
+    """One line for each app that has no endpoints yet, or never will as it is."""
+    if apps == 0:
+        return
+    from mcli.client import Client
+
+    with Client.connect(home) as client:
+        for app in client.apps():
+            if app["state"] == "broken":
+                line = app["error"].strip().splitlines()[-1]
+                complain(f"the app {app['name']} is broken: {line}; all of it: mcli apps list")
+            elif app["state"] == "loading":
+                complain(f"the app {app['name']} is still being loaded; see: mcli apps list")
 
 
 def _arguments(options: dict[str, str | None], apps: Sequence[str], i_know: bool) -> list[str]:

@@ -148,6 +148,11 @@ class Apps:
         for hosted in self._hosted:
             before = self._load(hosted, after=before)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._hosted)
+
     def _free(self, name: str) -> str:
         taken = {hosted.entry.name for hosted in self._hosted}
         number, free = 1, name

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -65,6 +66,8 @@ class Describer:
             return Checked(**await self._ask(question))
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        if self._process is not None and self._process.is_gone():
+            self.close()
         patience_s = LOAD_S if self._process is None else CHECK_S
         try:
             async with asyncio.timeout(patience_s):
@@ -141,6 +144,11 @@ class _Process:
             raise OSError("it said nothing")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def is_gone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def end(self) -> None:
         self._writer.transport.abort()

@@ -35,7 +35,7 @@ from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
 from mcli.states import Reason, State
 from mcli.store.store import Store
-from mcli.ticket import holder, revoke
+from mcli.ticket import REVOKED_CODE, holder, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ log = logging.getLogger("mcli.jobs")
 ORPHAN_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
 
+REVOKED_MAX: Final = 20
+"""How often a job is put back whose process ended before it began."""
+
+FIRST_AGAIN_S: Final = 0.02
 AGAIN_S: Final = 1.0
 """Seconds until something is tried again that the system did not allow."""
 
@@ -438,6 +442,19 @@ class Dispatcher:
             live.info = replace(live.info, pid=owner.pid)
             self._bereaved(live)
 
+    async def _never_began(self, live: Live, outcome: Outcome | None) -> bool:
+        """Whether its process ended without the ticket, which nobody can take any more."""
+        assert live.info is not None
+        folder, attempt = self.home.job(live.id), live.info.attempt
+        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
+        while live.running and not is_taken(folder, attempt):
+            await asyncio.sleep(again_s)
+            with contextlib.suppress(OSError):  # a full disk
+                if revoke(folder, attempt):
+                    waits = outcome is not None and outcome.exit_code == REVOKED_CODE
+                    return waits or live.info.revoked < REVOKED_MAX
+        return False
+
     async def _requeue(self, live: Live) -> None:
         """The attempt never began, and never will: it is not counted."""
         assert live.info is not None
@@ -486,6 +503,10 @@ class Dispatcher:
     async def _finish(self, live: Live, outcome: Outcome | None) -> None:
         """Commit how *live* ended (None: it cannot be known), then tell."""
         assert live.info is not None
+        told = outcome is not None and (outcome.complete or outcome.reason is not None)
+        if not told and await self._never_began(live, outcome):
+            await self._requeue(live)
+            return
         live.info = await self._finish_row(live.info, outcome)
         if live.final:
             self._live.pop(live.id, None)

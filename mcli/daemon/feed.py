@@ -70,7 +70,10 @@ async def output(
     if EVENTS in accept:
         if last_event_id == END:
             return Response(status_code=204)  # what makes a browser stop coming back
-        return _events(chosen, _offset(last_event_id, after))
+        after = _offset(last_event_id, after)
+    await chosen.check(after)
+    if EVENTS in accept:
+        return _events(chosen, after)
     if RECORDS in accept:
         lines = (_line(each) async for each in chosen.records(after, follow))
         return StreamingResponse(lines, media_type=RECORDS)
@@ -96,6 +99,19 @@ class Chosen(NamedTuple):
     def path(self) -> str:
         return os.path.join(self.daemon.home.job(self.job.id), "output.log")
 
+    async def check(self, offset: int) -> None:
+        """See to it that reading may begin there.
+
+        Raises:
+            RequestError: No record begins there.
+        """
+        try:
+            await self.block(offset)
+        except ValueError:
+            raise RequestError(
+                f"no record begins at offset {offset}; use the next_offset of one that was read"
+            ) from None
+
     async def block(self, offset: int) -> tuple[list[Record], int]:
         """The next records, those of other streams left out, and where they end."""
         found = await asyncio.to_thread(read_records, self.path, offset, BLOCK_BYTES)
@@ -116,18 +132,22 @@ class Chosen(NamedTuple):
         The state comes after all that was printed before it. None: nothing has happened for
         ``PING_S`` seconds.
         """
-        job, told = self.job, None
+        job, told, quiet = self.job, None, False
         while True:
             records, end = await self.block(offset)
             for record in records:
                 yield record
             if end > offset:
-                offset = end
+                offset, quiet = end, False
                 continue
-            yield None if job.state is told else job
+            if job.state is not told:
+                yield job
+            elif quiet:
+                yield None
             if not follow or job.is_final or job.route == "local":
                 return
-            told, job = job.state, await self.daemon.changed(job, offset, PING_S)
+            told, quiet = job.state, True
+            job = await self.daemon.changed(job, offset, PING_S)
 
     async def size(self, offset: int) -> int:
         """Bytes that were printed from *offset* on."""
@@ -165,7 +185,8 @@ def _part(text: str, size: int) -> range | None:
         return None
     if found[1] == "":
         return range(max(0, size - int(found[2])) if int(found[2]) else size, size)
-    first, last = int(found[1]), int(found[2] or size)
+    first = int(found[1])
+    last = int(found[2]) if found[2] else max(first, size)
     return range(first, max(first, min(last + 1, size))) if last >= first else None
 
 

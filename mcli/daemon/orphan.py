@@ -75,6 +75,8 @@ class Orphan:
 
     def _read(self, fd: int) -> bool:
         """Move what a stream has into the log, once; False when it has nothing now."""
+        if fd not in self._held and self._move(fd):
+            return True
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -87,6 +89,16 @@ class Orphan:
         data = self._heard(fd, data)
         self._keep(self._streams.fds[fd], data)
         return True
+
+    def _move(self, fd: int) -> bool:
+        """Whether there was something, of a pipe, for which the disk has room."""
+        try:
+            moved = self._log.move(self._streams.fds[fd], fd, READ_BYTES)
+        except OSError:
+            return False
+        if moved:
+            self._grew(self._log.size)
+        return moved
 
     def _keep(self, stream: int, data: bytes) -> None:
         try:

@@ -156,8 +156,8 @@ class _Server:
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
         look = asyncio.create_task(self._look(dispatcher, apps))
         tell = asyncio.create_task(webhooks.run())
-        _report_ready(dispatcher, self._home, bound)
         apps.begin(self._entries)
+        _report_ready(dispatcher, self._home, bound, apps.count)
         for entry in self._entries:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
@@ -231,7 +231,7 @@ def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -
 # Reports ------------------------------------------------------------------------------
 
 
-def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound) -> None:
+def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound, apps: int) -> None:
     told = {
         "pid": os.getpid(),
         "url": dispatcher.url,
@@ -242,7 +242,7 @@ def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound) -> None:
     }
     write_durably(home.address, json.dumps(told).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
-    _report({"ok": True, **told})
+    _report({"ok": True, "apps": apps, **told})
 
 
 def _report_other(home: Home) -> None:

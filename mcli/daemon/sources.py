@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mcli import version
 from mcli.appbook import Entry, Origin
-from mcli.errors import BadApp, RequestError
+from mcli.errors import BadApp
 
 log = logging.getLogger("mcli.apps")
 
@@ -33,7 +33,7 @@ def found(targets: Iterable[str], cwd: str) -> list[Entry]:
     What a project says and cannot be used is left out, and the log tells.
 
     Raises:
-        RequestError: One of *targets* is not there.
+        BadApp: One of *targets* is not there.
     """
     entries = started(targets, cwd)
     try:
@@ -47,25 +47,31 @@ def started(targets: Iterable[str], cwd: str) -> list[Entry]:
     """The apps that ``daemon start --app`` names.
 
     Raises:
-        RequestError: There is no such script, or no such module.
+        BadApp: There is no such script, or no such module.
     """
-    return [_started(target, cwd) for target in targets]
+    return [_there(entry(target, cwd, origin="start")) for target in targets]
 
 
-def _started(target: str, cwd: str) -> Entry:
-    found = entry(target, cwd, origin="start")
-    if not _is_file(found.place) and find_spec(found.place.partition(".")[0]) is None:
-        raise RequestError(
-            f"--app {target}: there is no module {found.place}; is it installed here?"
-        )
+def _there(found: Entry) -> Entry:
+    """*found*, if it can be loaded by the daemon's own interpreter, as far as one can see."""
+    place = found.place
+    if _is_file(place):
+        _check_file(place)
+    elif find_spec(place.partition(".")[0]) is None:
+        raise BadApp(f"there is no module {place}; give one that is installed here, or a script")
     return found
+
+
+def _check_file(place: str) -> None:
+    if not place.endswith(".py") or not os.path.isfile(place):
+        raise BadApp(f"there is no Python file {place}; give a script or a module")
 
 
 def project(cwd: str) -> list[Entry]:
     """What ``[tool.mcli] apps`` says in the nearest ``pyproject.toml``, from *cwd* upwards.
 
     Raises:
-        BadApp: It says something else than a list of apps, or a file is not there.
+        BadApp: It says something else than a list of apps.
     """
     path = _pyproject(cwd)
     if path is None:
@@ -110,18 +116,12 @@ def entry(
     python: str = sys.executable,
     mcli_root: str = ROOT,
 ) -> Entry:
-    """An app as somebody in *cwd* names it.
-
-    Raises:
-        BadApp: It is a file, and there is none.
-    """
+    """An app as somebody in *cwd* names it, whether it is there or not."""
     place, colon, attribute = target.partition(":")
     name = place
     if _is_file(place):
         place = os.path.join(cwd, os.path.expanduser(place))
         name = os.path.basename(place).removesuffix(".py")
-        if not place.endswith(".py") or not os.path.isfile(place):
-            raise BadApp(f"{target}: there is no Python file {place}; give a script or a module")
     return Entry(
         name=name,
         target=f"{os.path.normpath(place) if _is_file(place) else place}{colon}{attribute}",
@@ -149,4 +149,7 @@ def added(document: dict[str, str]) -> Entry:
         raise BadApp(f"{cwd!a} is no directory; cwd must be the path of one")
     if root and not os.path.isdir(os.path.join(root, "mcli")):
         raise BadApp(f"{root!a} is no directory with mcli in it; leave mcli_root out")
-    return entry(document["target"], cwd, origin="added", python=python, mcli_root=root)
+    found = entry(document["target"], cwd, origin="added", python=python, mcli_root=root)
+    if _is_file(found.place):
+        _check_file(found.place)
+    return found

@@ -12,13 +12,11 @@ from typing import Any
 
 from mcli.home import Home
 from mcli.invocation import App
+from mcli.ticket import REVOKED_CODE
 from mcli.worker import loop
 from mcli.worker.become import Job, Revoked
 from mcli.worker.load import aim_path
 from mcli.worker.plugs import own_streams
-
-REVOKED = 121
-"""Exit code of a job process that found its ticket taken. Nobody is told of it as an end."""
 
 
 def _serve(config: dict[str, Any]) -> Job | None:
@@ -51,5 +49,5 @@ if job is not None:
     try:
         job.become()
     except Revoked:
-        os._exit(REVOKED)
+        os._exit(REVOKED_CODE)
     job.run()

@@ -108,6 +108,9 @@ class Attempt:
 
     def read(self, fd: int) -> bool:
         """Move what *fd* has into the log, once; False at its end."""
+        stream = self.plugs.readers[fd]
+        if fd != self.plugs.master and stream not in self._held and self._move(stream, fd):
+            return True
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -120,11 +123,17 @@ class Attempt:
             return False
         if fd == self.plugs.master:
             data = self._as_printed(data)
-        stream = self.plugs.readers[fd]
         if stream in self._held:
             data = self._withhold(stream, data)
         self._keep(stream, data)
         return True
+
+    def _move(self, stream: Stream, pipe: int) -> bool:
+        """Whether there was something. What the disk has no room for is taken by reading it."""
+        try:
+            return self.log.move(stream, pipe, READ_BYTES)
+        except OSError:
+            return False
 
     def _keep(self, stream: Stream, data: bytes) -> None:
         """Add to the log. A full disk costs the job output, and not its life."""
@@ -317,7 +326,11 @@ class Attempt:
             outcome.error = (
                 f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
             )
-        if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
+        if (
+            self._unkept
+            or written is None
+            or before != (outcome.exit_code, outcome.signal, outcome.reason)
+        ):
             outcome.pid, outcome.worker_pid = self.pid, os.getpid()
             with contextlib.suppress(OSError):  # the daemon is told as well
                 write_outcome(self.order.folder, self.order.attempt, outcome)

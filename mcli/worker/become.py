@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 
 from mcli import failpoint, replay
 from mcli.invocation import App, Invocation
-from mcli.outcome import Outcome, write_outcome
+from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.attempt import LIMIT, REACHED
@@ -92,9 +92,7 @@ class Job:
         self._invocation = Invocation.parse(payload["invocation"])
         plug_in(self._invocation.stdio, fds)
         os.closerange(3, self._control)
-        self._ticket = take(self._folder, self._attempt, identify(self.pid))
-        if self._ticket is None:
-            raise Revoked
+        self._ticket = self._take_ticket()
         failpoint.reach("ticketed")
         for number in self._invocation.ignored_signals:
             signal.signal(number, signal.SIG_IGN)
@@ -102,6 +100,16 @@ class Job:
         os.umask(self._invocation.umask)
         self._renew_streams()
         close_plugs(self._invocation.stdio)
+
+    def _take_ticket(self) -> int:
+        try:
+            reserve_outcome(self._folder, self._attempt)
+            ticket = take(self._folder, self._attempt, identify(self.pid))
+        except OSError as error:  # a full disk: it may be begun later
+            raise Revoked from error
+        if ticket is None:
+            raise Revoked
+        return ticket
 
     def _take_environment(self) -> None:
         os.environ.clear()
@@ -224,10 +232,14 @@ class Job:
             self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
-        os.write(self._control, REACHED)
+        self._tell_worker(REACHED)
 
     def _limit(self, timeout_s: float) -> None:
-        os.write(self._control, LIMIT + struct.pack("d", timeout_s))
+        self._tell_worker(LIMIT + struct.pack("d", timeout_s))
+
+    def _tell_worker(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # it is gone; the daemon looks after this job
+            os.write(self._control, message)
 
     def _forget_typed(self) -> None:
         """The ends of input that the replay was given instead of its user's."""
@@ -257,11 +269,21 @@ class Job:
             _keep_result(outcome, replaying.value)
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
-        with contextlib.suppress(OSError):  # without it, what waitpid says has to do
-            write_outcome(self._folder, self._attempt, outcome)
+        self._write_outcome()
         failpoint.reach("outcome-written")
         if outcome.exit_code is not None and nothing_left():
             os._exit(outcome.exit_code)
+
+    def _write_outcome(self) -> None:
+        """On a full disk without what the command returned: how it ended matters more."""
+        try:
+            write_outcome(self._folder, self._attempt, self._outcome)
+        except OSError as error:
+            self._outcome.result, self._outcome.has_result = None, False
+            self._outcome.error = self._outcome.error or f"what it returned is lost: {error}"
+            self._outcome.error = self._outcome.error[-RESERVED_BYTES // 4 :]
+            with contextlib.suppress(OSError):
+                write_outcome(self._folder, self._attempt, self._outcome)
 
 
 def nothing_left() -> bool:

@@ -82,7 +82,8 @@ class Worker:
             with contextlib.suppress(OSError):  # whoever needs one will be told
                 return self._fork()  # nobody is waiting just now
         for key, _ in ready:
-            job: become.Job | None = key.data(key.fd)
+            now = self._selector.get_map().get(key.fd)  # an event before it may have closed it
+            job: become.Job | None = now.data(key.fd) if now is not None else None
             if job is not None:
                 return job
         for attempt in list(self._attempts.values()):

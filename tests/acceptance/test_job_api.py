@@ -28,7 +28,7 @@ from mcli.errors import (
 )
 from mcli.ids import new_id
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, readable
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, readable
 
 TELL = {"app": "puppet", "command": "tell", "params": {"number": 7}}
 
@@ -45,7 +45,7 @@ class Web:
         ready, told = os.pipe()
         self._processes.append(
             subprocess.Popen(
-                [sys.executable, str(PROGRAMS / "served.py"), "--port", "0", *options],
+                [sys.executable, "-m", "mcli.daemon", "--port", "0", "--app", PUPPET, *options],
                 env=self.daemon.env | {"MCLI_READY_FD": str(told)} | env,
                 pass_fds=[told],
                 stdin=subprocess.DEVNULL,

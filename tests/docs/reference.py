@@ -26,6 +26,10 @@ MADE: Final = "<!-- Made by python tests/docs/reference.py; change the code, not
 
 OTHER_VARIABLES: Final = (
     ("MCLI_HOME", "The state directory. Unless set: mcli in $XDG_STATE_HOME or ~/.local/state."),
+    (
+        "MCLI_BACKGROUND_TOKEN",
+        "Token of a daemon on another machine. No setting, so that it gets into no file.",
+    ),
     ("MCLI_DETACH", "1 submits a command and returns, as its option --detach does."),
     ("NO_COLOR", "Not empty: no colours in what the verbs print."),
     ("COLUMNS", "Width of tables, instead of the terminal's."),

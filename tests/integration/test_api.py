@@ -12,8 +12,9 @@ import requests
 from shelf import TOKEN, Served, served
 
 from mcli.client import Client
-from mcli.daemon.api import STATUS, routes
+from mcli.daemon import api, feed, jobs
 from mcli.daemon.auth import make_token
+from mcli.endpoints.answer import STATUS
 from mcli.errors import (
     AmbiguousJob,
     Conflict,
@@ -62,7 +63,8 @@ def ask(server: Served, path: str, method: str = "GET", **options: Any) -> reque
 
 
 def every_route() -> list[tuple[str, str]]:
-    return sorted((method, route.path) for route in routes.routes for method in route.methods)  # type: ignore[attr-defined]
+    found = [*api.routes.routes, *jobs.routes.routes, *feed.routes.routes]
+    return sorted((method, route.path) for route in found for method in route.methods)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("method", "path"), [*every_route(), ("GET", "/nowhere"), ("PUT", "/")])
@@ -95,6 +97,69 @@ def test_wrong_method_says_which_is_right(server: Served) -> None:
     """A wrong method is a 405 problem with the Allow header."""
     answer = ask(server, "/v1/status", "POST")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+
+
+def test_every_error_is_a_problem(server: Served, job: JobInfo) -> None:
+    """Whatever is wrong with a request, the answer is a problem document about that request."""
+    long = "0" * 37
+    for method, path, status in (
+        ("GET", "/v1/nothing", 404),
+        ("GET", f"/v1/jobs/{long}", 404),
+        ("GET", "/v1/jobs/%2e%2e%2fmcli.db", 404),
+        ("GET", "/v1/jobs/%00", 404),
+        ("GET", "/v1/jobs/ABC", 404),
+        ("DELETE", "/v1/jobs", 405),
+        ("GET", "/v1/jobs?limit=1001", 422),
+        ("GET", "/v1/jobs?before=..", 422),
+        ("GET", "/v1/jobs?source=x", 422),
+        ("GET", f"/v1/jobs/{job.id}/wait?timeout_s=nan", 422),
+        ("DELETE", f"/v1/jobs/{job.id}", 409),
+    ):
+        answer = ask(server, path, method)
+        told = answer.json()
+        assert (answer.status_code, told["status"]) == (status, status), path
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert told["instance"].startswith("/v1/")
+        assert {"type", "title", "detail", "code"} <= told.keys()
+        assert type(told["detail"]) is str
+
+
+def test_the_unforeseen_is_told_to_the_log_alone(
+    server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of our own is a 500 problem without its words, and counted as such."""
+
+    def fail() -> None:
+        raise ZeroDivisionError("a secret of the daemon")
+
+    monkeypatch.setattr(server.shelf, "status", fail)
+    answer = ask(server, "/v1/status")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "secret" not in answer.text
+    assert "a secret of the daemon" in caplog.text
+    assert 'route="/v1/status",status="500"} 1.0' in ask(server, "/metrics").text
+
+
+def test_what_is_known_is_not_sent_again(server: Served, job: JobInfo) -> None:
+    """If-None-Match with the ETag gives 304; after a change the job comes with another one."""
+    path = f"/v1/jobs/{job.id}"
+    first = ask(server, path)
+    etag = first.headers["ETag"]
+    assert etag.startswith('W/"')
+    assert first.headers["Retry-After"] == "1"
+    for known in (etag, f'"x", {etag}', etag.removeprefix("W/"), "*"):
+        answer = ask(server, path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", etag)
+    server.do(server.shelf.move(job.id, State.SUCCEEDED, finished_at=1.0))
+    answer = ask(server, path, headers={"If-None-Match": etag})
+    assert (answer.status_code, "Retry-After" in answer.headers) == (200, False)
+
+
+def test_a_daemon_without_apps_knows_no_command(server: Served) -> None:
+    """Submission by name is a 422 problem where no app is served."""
+    answer = ask(server, "/v1/jobs", "POST", json={"app": "x", "command": "y"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_command")
 
 
 def test_health_and_status(server: Served, client: Client) -> None:

@@ -9,7 +9,14 @@ from sqlalchemy import CheckConstraint, Connection
 from sqlalchemy.exc import IntegrityError
 
 from mcli import queue
-from mcli.errors import AmbiguousJob, Conflict, InvalidTransition, RequestError, UnknownJob
+from mcli.errors import (
+    AmbiguousJob,
+    Conflict,
+    InvalidTransition,
+    KeyReused,
+    RequestError,
+    UnknownJob,
+)
 from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
@@ -441,3 +448,81 @@ def test_statement_uses_its_index(
     steps = " / ".join(step.detail for step in plan)
     assert index in steps
     assert index != "jobs_queued" or "TEMP B-TREE" not in steps
+
+
+# Requests that come twice -----------------------------------------------------------------
+
+
+def accept(conn: Connection, job_id: str, **sent: Any) -> queue.Accepted:
+    given: dict[str, Any] = {
+        "now": 1.0,
+        "name": "n",
+        "app": "a",
+        "command": None,
+        "argv": [],
+        "cwd": "/",
+    }
+    given |= {"invocation": b"{}", "timeout_s": None}
+    return queue.accept(conn, job_id=job_id, **(given | sent))
+
+
+def test_key_is_kept_for_a_day(conn: Connection) -> None:
+    """Until then the key brings the first job, whatever the id; after that a new one."""
+    first, later, last = (new_id() for _ in range(3))
+    assert accept(conn, first, key="k", request=b"r") == (queue.get(conn, first), False)
+    again = accept(conn, later, key="k", request=b"r", now=queue.KEY_KEPT_S)
+    assert (again.job.id, again.repeated) == (first, True)
+    with pytest.raises(KeyReused, match="a new request needs a new key"):
+        accept(conn, later, key="k", request=b"another", now=queue.KEY_KEPT_S)
+    assert accept(conn, last, key="k", request=b"r", now=queue.KEY_KEPT_S + 1).job.id == last
+    assert len(conn.execute(schema.idempotency_keys.select()).all()) == 1
+
+
+def test_request_tells_a_repetition(conn: Connection) -> None:
+    """The digest of the request decides, not what the daemon has made of it meanwhile."""
+    job_id = new_id()
+    accept(conn, job_id, request=b"r")
+    assert accept(conn, job_id, request=b"r", invocation=b"changed").repeated
+    with pytest.raises(Conflict):
+        accept(conn, job_id, request=b"another")
+
+
+def test_key_goes_with_its_job(conn: Connection) -> None:
+    """A job that is removed takes its key along: nothing is left to bring again."""
+    job_id = new_id()
+    accept(conn, job_id, key="k", request=b"r")
+    queue.request_stop(conn, now=2.0, job_id=job_id)
+    queue.forget(conn, job_id)
+    assert not accept(conn, new_id(), key="k", request=b"r").repeated
+
+
+def test_claim_by_priority(conn: Connection) -> None:
+    """Claims may keep to priorities from one on, or below it."""
+    calls = [submit(conn, priority=queue.CALL_PRIORITY + more).id for more in (0, 1)]
+    others = [submit(conn, priority=more).id for more in (0, queue.CALL_PRIORITY - 1)]
+    bound = queue.CALL_PRIORITY
+    claimed = queue.claim(conn, now=1.0, limit=9, below=bound)
+    assert [job.id for job in claimed] == others[::-1]
+    claimed = queue.claim(conn, now=1.0, limit=9, least=bound)
+    assert [job.id for job in claimed] == calls[::-1]
+
+
+@pytest.mark.parametrize("limits", ["priority >= 100", "priority < 100"])
+def test_claims_by_priority_use_the_index(conn: Connection, limits: str) -> None:
+    """However long the queue is, neither kind of claim reads or sorts all of it."""
+    plan = conn.exec_driver_sql(
+        "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE state = 'queued' AND "
+        f"{limits} ORDER BY priority DESC, id LIMIT 1"
+    ).all()
+    (step,) = [row[3] for row in plan]
+    assert step.startswith("SEARCH jobs USING INDEX jobs_queued (priority")
+
+
+def test_jobs_of_the_daemon_are_not_listed(conn: Connection) -> None:
+    """What the daemon gives itself is neither in lists nor the latest job."""
+    job = submit(conn)
+    own = submit(conn, source="daemon")
+    assert queue.page(conn) == [job]
+    assert queue.find(conn, "-") == job
+    with pytest.raises(UnknownJob):
+        queue.find(conn, own.id)

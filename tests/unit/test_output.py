@@ -1,6 +1,9 @@
 """The record log: bytes exactly, in order, with time and stream, whoever reads and when."""
 
 import os
+import resource
+import select
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,26 +103,108 @@ def test_a_log_is_opened_again_at_its_end(path: str, log: Log) -> None:
 
 @pytest.mark.parametrize("whole", [0, HEAD.size + 5])
 def test_a_log_is_carried_on_before_a_cut_record(path: str, log: Log, whole: int) -> None:
-    """Who carries on after a crash writes where the last whole record ends."""
+    """Who carries on after a crash keeps what there is of the last record, and goes on behind."""
     log.append(Stream.STDOUT, b"whole")
     log.append(Stream.STDOUT, b"12345")
     os.truncate(path, 2 * HEAD.size + 5 + 2)
     again = Log(path, whole=whole)
     again.append(Stream.STDERR, b"more")
     again.close()
+    kept = [(Stream.STDOUT, b"whole"), (Stream.STDOUT, b"12"), (Stream.STDERR, b"more")]
+    assert contents(read_records(path)) == kept
+
+
+@pytest.mark.parametrize("part", [1, HEAD.size])
+def test_a_head_alone_is_cut_off(path: str, log: Log, part: int) -> None:
+    """Of a record without data nothing is kept."""
+    log.append(Stream.STDOUT, b"whole")
+    log.append(Stream.STDOUT, b"12345")
+    os.truncate(path, HEAD.size + 5 + part)
+    again = Log(path)
+    again.append(Stream.STDERR, b"more")
+    again.close()
     assert contents(read_records(path)) == [(Stream.STDOUT, b"whole"), (Stream.STDERR, b"more")]
 
 
-def test_time_is_kept_to_the_microsecond(
-    path: str, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each record has the wall time at which it was written."""
-    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_123_456_789)
-    log.append(Stream.STDOUT, b"now")
-    assert read_records(path)[0].time_s == pytest.approx(1_700_000_000.123456, abs=1e-6)
+# Moving what a pipe has ----------------------------------------------------------------------
 
 
-def test_nobody_else_may_read_it(path: str, log: Log) -> None:
-    """Output may hold secrets: the file is its owner's only."""
-    log.append(Stream.STDOUT, b"hush")
-    assert os.stat(path).st_mode & 0o777 == 0o600
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_what_a_pipe_has_is_one_record(path: str, log: Log, pipe: tuple[int, int]) -> None:
+    """All that waits in a pipe becomes a record; nothing waits: no record, and no waiting."""
+    reader, writer = pipe
+    os.write(writer, b"one\n")
+    os.write(writer, b"two\n")
+    assert log.move(Stream.STDERR, reader, 1 << 20)
+    assert not log.move(Stream.STDERR, reader, 1 << 20)
+    assert contents(read_records(path)) == [(Stream.STDERR, b"one\ntwo\n")]
+    assert log.size == os.path.getsize(path)
+
+
+def test_no_more_is_moved_than_asked_for(path: str, log: Log, pipe: tuple[int, int]) -> None:
+    """The rest stays in the pipe."""
+    reader, writer = pipe
+    os.write(writer, b"123456")
+    assert log.move(Stream.STDOUT, reader, 4)
+    assert os.read(reader, 100) == b"56"
+
+
+def test_full_disk_leaves_the_rest_in_the_pipe(path: str, log: Log, pipe: tuple[int, int]) -> None:
+    """What the disk takes is a whole record; the rest can still be read from the pipe."""
+    reader, writer = pipe
+    os.write(writer, b"x" * 5000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            log.move(Stream.STDOUT, reader, 1 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = b"".join(record.data for record in read_records(path))
+    assert kept + os.read(reader, 1 << 20) == b"x" * 5000
+    assert log.size == os.path.getsize(path)
+
+
+BLOCKS = [b"%07d\n" % number * 4096 for number in range(200)]
+"""More than a pipe holds in each: whoever moves them is never idle."""
+
+
+@pytest.mark.parametrize("at", range(0, 150, 5))
+def test_killed_writer_loses_nothing(path: str, pipe: tuple[int, int], at: int) -> None:
+    """A writer that is killed at any moment has taken nothing along; the next one goes on."""
+    reader, writer = pipe
+    mark, marked = os.pipe()
+    producer = os.fork()
+    if producer == 0:
+        for number, block in enumerate(BLOCKS):
+            os.write(writer, block)
+            if number == at:
+                os.write(marked, b"!")
+        os._exit(0)
+    mover = os.fork()
+    if mover == 0:
+        log = Log(path)
+        while select.select([reader], [], []):
+            log.move(Stream.STDOUT, reader, 1 << 16)
+    os.read(mark, 1)
+    os.kill(mover, signal.SIGKILL)
+    os.waitpid(mover, 0)
+    log = Log(path)
+    while os.waitpid(producer, os.WNOHANG) == (0, 0):
+        log.move(Stream.STDOUT, reader, 1 << 16)
+    while log.move(Stream.STDOUT, reader, 1 << 16):
+        pass
+    log.close()
+    os.close(mark)
+    os.close(marked)
+    records: list[Record] = []
+    while found := read_records(path, records[-1].next_offset if records else 0):
+        records += found
+    assert b"".join(each.data for each in records) == b"".join(BLOCKS)

@@ -1,0 +1,62 @@
+"""
+A client in a storm: submits jobs until its standard input ends, and notes what it was told.
+
+``A tag job`` accepted; ``N tag`` told that it was not, and not run; ``U tag`` told that it
+cannot be known; ``X tag code bytes-right`` a routed run that ended.
+"""
+
+import os
+import random
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import mcli
+from mcli.errors import MCLIError, OutcomeUnknown
+
+from .program import expected, work
+
+PROGRAM = str(Path(__file__).with_name("program.py"))
+ROUTED = 0.15
+"""Of all jobs, those that are submitted by running the program: dear, as they are processes."""
+
+LINES = (3, 30, 300, 3000)
+PAUSES_S = (0, 0, 0.01, 0.1, 0.5, 2)
+
+
+def note(*words: object) -> None:
+    fd = os.open(os.environ["NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, (" ".join(map(str, words)) + "\n").encode())
+    os.close(fd)
+
+
+def submit(tag: str, lines: int, pause: float) -> None:
+    try:
+        job = work.submit(tag=tag, lines=lines, pause=pause)  # type: ignore[attr-defined]
+    except OutcomeUnknown:
+        note("U", tag)
+    except (MCLIError, OSError):
+        note("N", tag)
+    else:
+        note("A", tag, job.id)
+
+
+def run(tag: str, lines: int, pause: float) -> None:
+    words = [sys.executable, PROGRAM, tag, str(lines), str(pause)]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    note("X", tag, done.returncode, int(done.stdout == expected(tag, lines)))
+
+
+def main(name: str, seed: int) -> None:
+    chance = random.Random(seed)
+    number = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        number += 1
+        how = run if chance.random() < ROUTED else submit
+        how(f"{name}.{number}", chance.choice(LINES), chance.choice(PAUSES_S))
+
+
+assert mcli.__version__
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
