@@ -247,6 +247,7 @@ class Dispatcher:
                 self._give_up(info, "its standard input")
             else:
                 self.pool.place(live)
+        self.pump()  # what came meanwhile has found all room taken by this claim
 
     def _load(self, info: JobInfo) -> Live | None:
         """A job of an earlier daemon. What was passed to that one is gone with it."""
