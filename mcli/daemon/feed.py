@@ -2,7 +2,7 @@
 What a job printed, over HTTP: its octets, its records as NDJSON, or as server-sent events.
 
 Read from the record log block by block, as the reader takes it: who reads slowly costs one
-block, and who does not read at all is dropped by the kernel (``server.SEND_MS``).
+block, and who does not read at all is dropped by the kernel (``bind.SEND_MS``).
 """
 
 import asyncio

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from mcli.invocation import App
+from mcli.worker.preload import compiled
 
 NAME: Final = "__mcli_app__"
 """What a script's module is called: not ``__main__``, so that it does not run its command."""
@@ -41,7 +42,10 @@ def load_module(place: str) -> ModuleType:
     assert spec.loader is not None
     try:
         with _nothing_called():
-            spec.loader.exec_module(module)
+            if name == NAME:
+                exec(compiled(place), vars(module))  # noqa: S102 - it is the user's own program
+            else:
+                spec.loader.exec_module(module)
     except _Called:
         pass
     except BaseException:

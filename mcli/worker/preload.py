@@ -42,11 +42,11 @@ class Preload:
         path = find_source(self._app)
         if path is None:
             return
+        self._sources[path] = stamp_of(path)
+        if self._app.kind == "script" or self._app.target.startswith(path + ":"):
+            self.code = compiled(path)
         with open(path, "rb") as file:
             source = file.read()
-        self._sources[path] = stamp_of(path)
-        if self._app.kind == "script":
-            self.code = compile(source, path, "exec", dont_inherit=True)
         if imports:
             self._import(ast.parse(source))
         self._sources.update(loaded_sources())
@@ -107,6 +107,27 @@ class Preload:
             if stamp_of(path) != stamp:
                 return path
         return None
+
+
+_compiled: dict[str, tuple[tuple[int, int], CodeType]] = {}
+
+
+def compiled(path: str) -> CodeType:
+    """The code in a file, as it is now.
+
+    Not the interpreter's own cache of it: that one takes an edit of the same second and size
+    for no edit.
+
+    Raises:
+        OSError, SyntaxError, ValueError: There is no code in it.
+    """
+    stamp = stamp_of(path)
+    known = _compiled.get(path)
+    if known is None or known[0] != stamp:
+        with open(path, "rb") as file:
+            known = (stamp, compile(file.read(), path, "exec", dont_inherit=True))
+        _compiled[path] = known
+    return known[1]
 
 
 class Watched(list[str]):

@@ -10,7 +10,7 @@ import pytest
 import requests
 from shelf import TOKEN, Served, served
 
-from mcli.daemon import feed, server
+from mcli.daemon import bind, feed
 from mcli.home import Home
 from mcli.job import JobInfo
 from mcli.settings import Settings
@@ -205,9 +205,9 @@ def test_records_are_followed_to_the_end(serving: Served, job: JobInfo) -> None:
 
 def test_who_does_not_read_is_dropped_by_the_kernel() -> None:
     """Each connection has a limit for what is sent and not taken; no reader holds us up."""
-    with server._bind(Settings(port=0)) as listening:
+    with bind.bind(Settings(port=0), i_know=False).socket as listening:
         with socket.create_connection(listening.getsockname()):
             connection, _ = listening.accept()
         with connection:
             limit = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-    assert limit == server.SEND_MS == 30_000
+    assert limit == bind.SEND_MS == 30_000
