@@ -125,10 +125,12 @@ class _Server:
         os.chdir("/")
         _become_subreaper()
         token = make_token(self._home.token)
+        secret = make_secret(self._home.webhook_secret)
         bound = bind(self._settings, i_know=self._i_know)
         store = Store.open(self._home.database)
         try:
-            await self._serve(store, bound, token)
+            webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
+            await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
             with contextlib.suppress(FileNotFoundError):
@@ -136,7 +138,7 @@ class _Server:
         log.info("daemon.stopped")
         return 0
 
-    async def _serve(self, store: Store, bound: Bound, token: str) -> None:
+    async def _serve(self, store: Store, bound: Bound, token: str, webhooks: Webhooks) -> None:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
@@ -150,8 +152,6 @@ class _Server:
             dispatcher.adopt(job)
         apps = Apps(self._home, self._settings, store, dispatcher.pool)
         server = _http_server(dispatcher, apps, bound, token)
-        secret = make_secret(self._home.webhook_secret)
-        webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
         dispatcher.ended.append(lambda _job: webhooks.wake())
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
         look = asyncio.create_task(self._look(dispatcher, apps))

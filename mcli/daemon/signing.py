@@ -6,33 +6,24 @@ checks them with any of its libraries.
 """
 
 import base64
-import os
 import re
-import secrets
-from contextlib import suppress
 from datetime import UTC, datetime
+from secrets import token_bytes
 from typing import Final
+
+from mcli.daemon.keyfile import kept
 
 SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
 """At least 24 bytes."""
 
 
 def make_secret(path: str) -> str:
-    """The secret in the file at *path*, which only its owner can read.
+    """The secret in the file at *path*, made if there is none.
 
-    Made if there is none, or if what stands there cannot be one.
+    Raises:
+        UnsafeHome: Others may know it, see ``keyfile``.
     """
-    with suppress(FileNotFoundError):
-        with open(path, encoding="ascii", errors="replace") as file:
-            secret = file.read().strip()
-        if SECRET.fullmatch(secret):
-            return secret
-        os.unlink(path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
-        secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        file.write(secret + "\n")
-    return secret
+    return kept(path, SECRET, lambda: f"whsec_{base64.b64encode(token_bytes(32)).decode()}")
 
 
 def headers(secret: str, message_id: str, body: str, *, now: float) -> dict[str, str]:

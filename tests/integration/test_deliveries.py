@@ -1,6 +1,7 @@
 """Deliveries in a real database: made when a job ends, settled once, given up in the end."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from mcli import deliveries, queue
 from mcli.daemon.signing import SECRET, make_secret
 from mcli.daemon.webhooks import GIVE_UP_S, Webhooks
 from mcli.deliveries import Delivery
+from mcli.errors import UnsafeHome
 from mcli.ids import new_id
 from mcli.states import Reason, State
 from mcli.store import database, schema
@@ -148,8 +150,23 @@ async def one_attempt(path: str) -> None:
 def test_secret_is_made_anew_when_damaged(tmp_path: Path) -> None:
     """What stands in the file and cannot be a secret is replaced; what can be is kept."""
     path = tmp_path / "webhook-secret"
-    path.write_text("whsec_short\n")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     made = make_secret(str(path))
     assert SECRET.fullmatch(made)
     assert make_secret(str(path)) == made
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_secret_that_others_may_know_is_refused(tmp_path: Path) -> None:
+    """A file that others can read, a link and a directory are not used, and not written to."""
+    path = tmp_path / "webhook-secret"
+    made = make_secret(str(path))
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(UnsafeHome, match="cannot be used"):
+        make_secret(str(tmp_path / "link"))
+    with pytest.raises(UnsafeHome, match="not in a file of your own"):
+        make_secret(str(tmp_path))
+    path.chmod(0o640)
+    with pytest.raises(UnsafeHome, match=r"others can read the secret in .* \(mode 0640\)"):
+        make_secret(str(path))
+    assert path.read_text().strip() == made
