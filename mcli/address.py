@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from mcli.errors import BadSetting, DaemonError, DaemonNotRunning, ProtocolMismatch, RequestError
 from mcli.home import Home
+from mcli.listener import owner_uid
 from mcli.settings import Settings
 from mcli.ticket import lock_holder
 from mcli.version import PROTOCOL
@@ -37,6 +38,9 @@ class Address(NamedTuple):
     source: str = "the token"
     """Where the token was found, for messages."""
 
+    fingerprint: str | None = None
+    """Of its certificate, if that is known: then nobody has to vouch for it."""
+
     def __repr__(self) -> str:
         return f"<Address {self.url}>"
 
@@ -58,7 +62,7 @@ def local(home: Home) -> Address:
     Raises:
         DaemonNotRunning: None lives there, or it does not listen yet.
         ProtocolMismatch: It is of a version that we do not speak.
-        DaemonError: Its token cannot be read.
+        DaemonError: Its token cannot be read, or somebody else listens in its place.
     """
     pid = lock_holder(home.lock)
     if pid is None:
@@ -71,12 +75,36 @@ def local(home: Home) -> Address:
             f"the daemon (pid {pid}) is mcli {told.get('version')}, which speaks another "
             "protocol; restart it with: mcli daemon restart"
         )
+    url = str(told["url"])
+    _check_owner(url)
+    pin = told.get("fingerprint")
+    return Address(url, read_token(home), source=home.token, fingerprint=pin)
+
+
+def read_token(home: Home) -> str:
+    """The token of the daemon of *home*, without what no header can hold.
+
+    Raises:
+        DaemonError: It cannot be read.
+    """
     try:
         with open(home.token, encoding="ascii", errors="replace") as file:
-            token = _NO_TOKEN.sub("?", file.read().strip())  # what no header can hold
+            return _NO_TOKEN.sub("?", file.read().strip())
     except OSError as error:
-        raise DaemonError(f"cannot read the token {home.token}: {error.strerror}") from error
-    return Address(str(told["url"]), token, source=home.token)
+        raise DaemonError(
+            f"cannot read the token {home.token}: {error.strerror}; mcli daemon start makes it"
+        ) from error
+
+
+def _check_owner(url: str) -> None:
+    """Whether it is our own process that listens there: nobody else is sent our token."""
+    place = urlsplit(url)
+    uid = owner_uid(place.hostname or "", place.port or 0)
+    if uid not in (None, os.geteuid()):
+        raise DaemonError(
+            f"a process of uid {uid} listens at {url}, where our daemon did: the token was not "
+            "sent; run: mcli daemon restart --port 0"
+        )
 
 
 def _told(path: str) -> dict[str, Any]:
@@ -94,7 +122,14 @@ def _remote(settings: Settings) -> Address:
     return given(url, os.environ.get(VARIABLE), settings.ca, source=VARIABLE)
 
 
-def given(url: str, token: str | None, ca: str | None, *, source: str = "the token") -> Address:
+def given(
+    url: str,
+    token: str | None,
+    ca: str | None = None,
+    *,
+    source: str = "the token",
+    fingerprint: str | None = None,
+) -> Address:
     """The daemon at *url*.
 
     Raises:
@@ -110,7 +145,7 @@ def given(url: str, token: str | None, ca: str | None, *, source: str = "the tok
         raise BadSetting(f"{source} holds what no token can; it is one word of printable ASCII")
     if ca is not None and not os.path.isfile(ca):
         raise BadSetting(f"MCLI_BACKGROUND_CA is {ca!r}; it must be a file of CA certificates")
-    return Address(url.rstrip("/"), token, ca, source)
+    return Address(url.rstrip("/"), token, ca, source, fingerprint)
 
 
 def is_here(host: str) -> bool:

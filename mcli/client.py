@@ -60,7 +60,12 @@ class Client:
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, ca: str | None = None
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        ca: str | None = None,
+        *,
+        fingerprint: str | None = None,
     ) -> None:
         """Without arguments: the daemon that the settings name, here or elsewhere.
 
@@ -68,6 +73,7 @@ class Client:
             url: ``https://host:port``; ``http://`` only for this machine.
             token: What ``mcli token`` prints there.
             ca: File of the authorities that vouch for it; None: the system's.
+            fingerprint: SHA-256 of its certificate, if that is known: then nobody has to.
 
         Raises:
             DaemonNotRunning: It is that of this machine, and does not run.
@@ -76,7 +82,7 @@ class Client:
         """
         self._find: Callable[[], Address] = address.find
         if url is not None:
-            self._find = partial(address.given, url, token, ca)
+            self._find = partial(address.given, url, token, ca, fingerprint=fingerprint)
         self._open()
 
     @classmethod
@@ -97,6 +103,9 @@ class Client:
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy has no business between us and the daemon
         self._http.verify = self._address.ca or True
+        if self._address.fingerprint is not None:
+            self._http.verify = False  # by its names: it is known by itself
+            self._http.mount("https://", _Pinned(self._address.fingerprint))
         self._http.headers["Authorization"] = f"Bearer {self._address.token}"
 
     @property
@@ -396,6 +405,8 @@ class Client:
                 method, self.url + path, timeout=(CONNECT_S, answer_s), **options
             )
         except requests.exceptions.SSLError as error:
+            if self._address.fingerprint is not None:
+                raise DaemonError(f"the daemon does not answer at {self.url}") from error
             raise DaemonError(
                 f"nobody whom we trust vouches for {self.url}; set MCLI_BACKGROUND_CA to the "
                 "file with the certificate of its authority"
@@ -415,6 +426,18 @@ class Client:
                 f"{self._address.source} is not what the daemon asks for; run: mcli daemon restart"
             )
         raise error_in(_problem(answer), answer.status_code)
+
+
+class _Pinned(requests.adapters.HTTPAdapter):
+    """Talks to the holder of one certificate only."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        options["assert_fingerprint"] = self._fingerprint
+        super().init_poolmanager(*args, **options)
 
 
 def _is_lost(error: DaemonError) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -158,7 +158,7 @@ async def ready(request: Request) -> Document:
     return {"ok": True, "seconds_ago": round(await canary.age_s(), 3)}
 
 
-@routes.get("/metrics")
+@routes.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """What is counted, as Prometheus reads it."""
     counted: Metrics = request.app.state.metrics

@@ -265,7 +265,7 @@ class Dispatcher:
         self.spawn(self._finish(live, outcome) if live else self._lose(info, outcome))
 
     async def _lose(self, info: JobInfo, outcome: Outcome) -> None:
-        await self._finish_row(info, outcome)
+        self._tell_ended(await self._finish_row(info, outcome))
 
     # Workers --------------------------------------------------------------------------
 
@@ -510,8 +510,9 @@ class Dispatcher:
             return
         live.info = await self._finish_row(live.info, outcome)
         if live.final:
-            self._live.pop(live.id, None)
-            self._log_bytes += live.size
+            if self._live.pop(live.id, None) is not None:  # else it has been told already
+                self._log_bytes += live.size
+                self._tell_ended(live.info)
             if live.streams is not None:
                 live.streams.close()
             self._forget_secrets(live)
@@ -537,8 +538,6 @@ class Dispatcher:
             queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
         )
         failpoint.reach("finished")
-        if done.is_final:
-            self._tell_ended(done)
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,

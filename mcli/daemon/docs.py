@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, Response
 
+from mcli.daemon.auth import LOGIN
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.reply import Document
 from mcli.endpoints.operation import BEARER, PROBLEM, WRONG
@@ -82,7 +83,7 @@ def described(app: FastAPI, endpoints: Endpoints) -> Document:
         title=app.title,
         version=app.version,
         description="Commands as endpoints, and the jobs that they run as.",
-        routes=[*app.routes, *endpoints.routes],
+        routes=[*endpoints.routes, *app.routes],
     )
     document["security"] = [{BEARER: []}]
     components = document.setdefault("components", {})
@@ -90,17 +91,21 @@ def described(app: FastAPI, endpoints: Endpoints) -> Document:
     schemas = components.get("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            _tell_problems(operation["responses"])
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "default" not in operation["responses"]:
+                _complete(operation, method.upper(), path)
     return document
 
 
-def _tell_problems(responses: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     """The daemon's own routes refuse as the endpoints do, not as their framework would."""
-    if "default" not in responses:
-        responses["422"] = _problem("Parameters are missing or wrong.", WRONG)
-        responses["default"] = _problem("Anything else that is wrong.", PROBLEM)
+    operation["responses"]["422"] = _problem("Parameters are missing or wrong.", WRONG)
+    operation["responses"]["default"] = _problem("Anything else that is wrong.", PROBLEM)
+    group = path.split("/")[2] if path.startswith(("/v1/jobs", "/v1/apps")) else "daemon"
+    operation["tags"] = [f"mcli: {group}"]
+    if (method, path) == LOGIN:
+        operation["security"] = []
 
 
 def _problem(text: str, told: Document) -> Document:

@@ -44,12 +44,17 @@ STREAMS: Final = {
     "stderr": {Stream.STDERR},
 }
 
+PRINTED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "What the job printed.", "content": {BYTES: {}, RECORDS: {}, EVENTS: {}}},
+    206: {"description": "The part that was asked for.", "content": {BYTES: {}}},
+}
+
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 routes = APIRouter()
 
 
-@routes.get("/v1/jobs/{job_id}/output")
+@routes.get("/v1/jobs/{job_id}/output", response_class=Response, responses=PRINTED)
 async def output(
     request: Request,
     job: Job,

@@ -27,6 +27,11 @@ from mcli.job import JobInfo
 from mcli.outcome import read_outcome
 from mcli.states import State
 
+ENDED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The job: it was there before, or has ended in the time to wait."}
+}
+"""How a submission is answered besides 202."""
+
 _NAME: Final = re.compile(r"[0-9a-f-]{1,36}")
 
 
@@ -54,7 +59,7 @@ class Submission(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-@routes.post("/v1/jobs", status_code=202)
+@routes.post("/v1/jobs", status_code=202, responses=ENDED)
 async def submit(request: Request, daemon: Daemon, body: Submission) -> Response:
     """Run a command of an app as a job."""
     job, repeated = await _submitted(request, daemon, new_id(), body)
@@ -62,7 +67,7 @@ async def submit(request: Request, daemon: Daemon, body: Submission) -> Response
     return accepted(await prefer.heeded(daemon, job), prefer, replayed=repeated)
 
 
-@routes.put("/v1/jobs/{job_id}", status_code=202)
+@routes.put("/v1/jobs/{job_id}", status_code=202, responses=ENDED)
 async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -> Response:
     """The same under an id that the caller has made: to be repeated when no answer came."""
     if not is_id(job_id):
@@ -131,7 +136,7 @@ def _next(request: Request, last: str) -> str:
     return f'<{request.url.path}?{urlencode([*asked, ("before", last)])}>; rel="next"'
 
 
-@routes.get("/v1/jobs/{job_id}")
+@routes.get("/v1/jobs/{job_id}", responses={304: {"description": "It is as it was."}})
 async def job(request: Request, job: Job) -> Response:
     """One job. It is 200 also for one that failed; ``If-None-Match`` spares what is known."""
     document = job.document()
@@ -191,7 +196,7 @@ async def kill(job: Job, daemon: Daemon, body: Kill | None = None) -> Response:
     return json_response(found.document(), 202)
 
 
-@routes.post("/v1/jobs/{job_id}/rerun", status_code=202)
+@routes.post("/v1/jobs/{job_id}/rerun", status_code=202, responses=ENDED)
 async def rerun(request: Request, job: Job, daemon: Daemon) -> Response:
     """Run the same invocation again, as a new job."""
     key = idempotency_key(request)

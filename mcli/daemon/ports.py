@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
@@ -128,6 +129,4 @@ class NoApps:
     """The apps of a daemon that has none."""
 
     async def checked(self, app: str, command: str, params: Mapping[str, Any]) -> Invocation:  # noqa: ARG002
-        from mcli.errors import UnknownCommand
-
         raise UnknownCommand(f"there is no app {app!a}; see: mcli apps list")

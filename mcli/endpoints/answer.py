@@ -22,7 +22,6 @@ from mcli.errors import (
     RequestError,
     Unfinished,
     UnknownApp,
-    UnknownCommand,
     UnknownJob,
     WrongMedia,
 )
@@ -34,7 +33,6 @@ Document = dict[str, Any]
 STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownJob: 404,
     UnknownApp: 404,
-    UnknownCommand: 404,
     InvalidTransition: 409,
     Conflict: 409,
     Unfinished: 409,

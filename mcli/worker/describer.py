@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
+from types import TracebackType
 from typing import Any, Final
 
 from mcli import version
@@ -45,8 +46,9 @@ class Describer:
         try:
             self._load(attribute or None)
         except BaseException as error:  # noqa: BLE001 - the app's, and SystemExit is one too
-            self._error = "".join(traceback.format_exception(error, chain=True))
             self._blamed = set(_files_of(error))
+            trace = _from_app(error.__traceback__)
+            self._error = "".join(traceback.format_exception(type(error), error, trace))
 
     def _load(self, attribute: str | None) -> None:
         script = self._place.endswith(".py")
@@ -99,6 +101,16 @@ def _places(place: str) -> Iterator[str]:
 def _is_foreign(file: str) -> bool:
     """Whether nobody edits it while it is used."""
     return any(name in file for name in LIBRARIES) or file.startswith(_OWN)
+
+
+def _from_app(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without what loads the app: its own frames are what people look for."""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((_OWN, "<frozen importlib")):
+            return trace
+        trace = trace.tb_next
+    return None
 
 
 def _files_of(error: BaseException) -> Iterator[str]:

@@ -30,6 +30,7 @@ from mcli.ids import new_id
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, readable
 
+UNKNOWN = "tell has no parameter 'depth'; it has: number, words"
 TELL = {"app": "puppet", "command": "tell", "params": {"number": 7}}
 
 
@@ -68,6 +69,10 @@ class Web:
 
     def post(self, body: Any = TELL, **headers: str) -> requests.Response:
         return self.ask("POST", "/v1/jobs", json=body, headers=headers)
+
+    def ended(self) -> None:
+        """Wait until the daemon is gone."""
+        self._processes[-1].wait(DEADLINE_S)
 
     def close(self) -> None:
         with suppress(AssertionError):
@@ -183,7 +188,7 @@ def test_wrong_submission_is_told_what_is_wrong(web: Web, body: Any, code: str) 
     told = answer.json()
     assert (answer.status_code, told["code"], told["instance"]) == (422, code, "/v1/jobs")
     if code == "bad_parameters":
-        assert told["errors"] == [{"parameter": "depth", "message": "No such parameter."}]
+        assert told["errors"] == [{"parameter": "depth", "message": UNKNOWN}]
     assert web.daemon.jobs() == []
 
 
@@ -205,6 +210,21 @@ def test_key_of_another_request_is_refused(web: Web) -> None:
     assert web.post(**key).status_code == 202
     answer = web.post(TELL | {"params": {}}, **key)
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(("point", "replayed"), [("pre-commit", None), ("post-commit", "true")])
+def test_key_and_job_are_one(idle: Web, point: str, replayed: str | None) -> None:
+    """A daemon that dies on either side of the commit has kept both or none; it runs once."""
+    key = {"Idempotency-Key": "order 19"}
+    idle.start(MCLI_FAILPOINT=f"{point}:kill")
+    with pytest.raises(requests.ConnectionError):
+        idle.post(**key)
+    idle.ended()
+    idle.start()
+    answer = idle.post(Prefer="wait=25", **key)
+    assert answer.headers.get("Idempotent-Replayed") == replayed
+    assert [job["id"] for job in idle.daemon.jobs()] == [answer.json()["id"]]
+    assert len(idle.daemon.starts()) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "ä"])
@@ -291,6 +311,15 @@ def test_result_that_is_no_json(web: Web, client: Client, gate: Gate) -> None:
     client.wait(job_id, DEADLINE_S)
     with pytest.raises(JobFailed, match="what it returned is not JSON"):
         client.result(job_id)
+
+
+def test_only_ids_name_jobs(web: Web) -> None:
+    """An id in capitals, or longer than one, is no job's: 404, as for one that nobody has."""
+    job_id = web.post(Prefer="wait=25").json()["id"]
+    assert web.ask("GET", f"/v1/jobs/{job_id[:13]}").status_code == 200
+    for name in (job_id.upper(), job_id + "0", "%2e%2e", "a%2fb", "%00", new_id()):
+        answer = web.ask("GET", f"/v1/jobs/{name}/result")
+        assert (answer.status_code, answer.json()["status"]) == (404, 404), name
 
 
 # Removing ---------------------------------------------------------------------------------
@@ -473,7 +502,7 @@ def test_client_submits_waits_and_keeps_keys(client: Client) -> None:
         client.submit("puppet", "nothing")
     with pytest.raises(BadParameters) as wrong:
         client.submit("puppet", "tell", {"depth": 1})
-    assert wrong.value.errors == [{"parameter": "depth", "message": "No such parameter."}]
+    assert wrong.value.errors == [{"parameter": "depth", "message": UNKNOWN}]
 
 
 def test_client_waits_no_longer_than_it_is_told(web: Web, client: Client, gate: Gate) -> None:

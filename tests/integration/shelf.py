@@ -175,22 +175,28 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(home: Home) -> Iterator[Served]:
-    """Serve a new shelf on a free port of 127.0.0.1."""
+def served(home: Home, **tls: str) -> Iterator[Served]:
+    """Serve a new shelf on a free port of 127.0.0.1; over TLS with uvicorn's options for it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        host = f"{'localhost' if tls else '127.0.0.1'}:{listener.getsockname()[1]}"
         loop = asyncio.new_event_loop()
         shelf = Shelf(home)
         app = create_app(shelf, token=TOKEN, allowed_hosts={host})
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+                **tls,  # type: ignore[arg-type]
+            )
         )
         thread = threading.Thread(
             target=loop.run_until_complete, args=(server.serve(sockets=[listener]),)
         )
         thread.start()
         try:
-            yield Served(shelf, f"http://{host}", loop)
+            yield Served(shelf, f"http{'s' if tls else ''}://{host}", loop)
         finally:
             server.should_exit = True
             thread.join()
