@@ -244,6 +244,7 @@ def submit(
 
 
 def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, str] | None:
+    from mcli.mask import mask
     from mcli.store.arbiter import settle
 
     owner = settle(
@@ -251,7 +252,7 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
         job_id,
         name=invocation["name"],
         app=invocation["app"]["target"],
-        argv=invocation["argv"],
+        argv=mask(invocation["argv"], invocation.get("secrets", ())),
         cwd=invocation["cwd"],
         now=time.time(),
     )

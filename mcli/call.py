@@ -56,6 +56,7 @@ def describe(ctx: Any, background: "Background", timeout_s: float | None) -> dic
         "ahead": ahead,
         "timeout_s": timeout_s,
         "on_finish": background.on_finish,
+        "secrets": secrets(ctx),
     }
 
 
@@ -150,6 +151,32 @@ def answers(ctx: Any) -> list[list[Any]] | None:
             found.append([list(replay.path_of(ctx)), parameter.name, value, hidden])
         ctx = ctx.parent
     return found
+
+
+def secrets(ctx: Any) -> list[str]:
+    """Values that were given, by whatever way, and are to be shown to nobody."""
+    found: list[str] = []
+    while ctx is not None:
+        for param in ctx.command.params:
+            source = getattr(ctx.get_parameter_source(param.name), "name", "")
+            if source in ("COMMANDLINE", "PROMPT", "ENVIRONMENT") and is_hidden(param):
+                found += texts(ctx.params.get(param.name))
+        ctx = ctx.parent
+    return found
+
+
+def is_hidden(param: Any) -> bool:
+    """Whether the values of a parameter are secrets: typed unseen, or named like one."""
+    from mcli.secret import is_secret
+
+    return bool(getattr(param, "hide_input", False)) or is_secret(param.name or "")
+
+
+def texts(value: Any) -> list[str]:
+    """What a person would have typed for it."""
+    if isinstance(value, (list, tuple)):
+        return [text for each in value for text in texts(each)]
+    return [] if value is None or value == "" or isinstance(value, bool) else [str(value)]
 
 
 def _answer(ctx: Any, parameter: Any) -> tuple[bool, Any]:

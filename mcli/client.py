@@ -91,6 +91,7 @@ class Client:
 
         Raises:
             DaemonNotRunning: There is none.
+            DaemonError: Its token cannot be read, or somebody else listens in its place.
         """
         client = cls.__new__(cls)
         client._find = partial(address.local, home)
@@ -388,6 +389,10 @@ class Client:
             InvalidTransition: It has not ended.
         """
         self._ask("DELETE", _job(job_id))
+
+    def login_code(self) -> Document:
+        """``code``, with which a browser can sign in once, and ``expires_at``."""
+        return self._document("POST", "/v1/login/code")
 
     def shutdown(self, *, kill_jobs: bool) -> None:
         """Stop the daemon, and with *kill_jobs* the jobs."""

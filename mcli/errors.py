@@ -19,6 +19,7 @@ Everything mcli raises on purpose.
     │   ├── DaemonNotRunning        125   nothing listens there
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
+    │   │   └── QueueFull           125   too many wait already
     │   ├── NotReady                125   it lives, and a job cannot pass through it
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
@@ -156,6 +157,12 @@ class Refused(DaemonError):
     """The daemon answered, and did not take the job."""
 
     code = "refused"
+
+
+class QueueFull(Refused):
+    """As many jobs wait as may; nothing was taken."""
+
+    code = "queue_full"
 
 
 class NotReady(DaemonError):

@@ -100,6 +100,7 @@ class Home:
         Raises:
             UnsafeHome: Others could write there, it is not ours, or it cannot be made.
         """
+        _check_parent(self.root)
         for folder in (self.root, self.jobs, os.path.dirname(self.attach_socket)):
             try:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -123,3 +124,28 @@ class Home:
                 raise UnsafeHome(
                     f"the state directory {folder} is not writable; run: chmod 700 {folder}"
                 )
+
+
+def _check_parent(root: str) -> None:
+    """Refuse a place that others rule: they could put another directory where ours is.
+
+    Above all, root does not make files in the home directory of whoever has typed ``sudo``.
+
+    Raises:
+        UnsafeHome: It is such a place.
+    """
+    made = os.path.lexists(root)
+    parent = os.path.dirname(root)
+    while not os.path.exists(parent):
+        parent = os.path.dirname(parent)
+    found = os.stat(parent)
+    if not made and found.st_uid not in (0, os.geteuid()):
+        raise UnsafeHome(
+            f"no state directory is made in {parent}, which belongs to uid {found.st_uid}, not to "
+            "you; set MCLI_HOME to a directory of your own, or with sudo use: sudo -H"
+        )
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise UnsafeHome(
+            f"others can replace what is in {parent}; set MCLI_HOME to a directory elsewhere, "
+            f"or run: chmod +t {parent}"
+        )

@@ -7,9 +7,13 @@ bytes (``surrogateescape``); JSON carries lone surrogates as escapes, so any byt
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from mcli.errors import InvalidTransition
+from mcli.mask import is_masked, mask, mask_environment, restore_environment, secrets_in
 
 Kind = Literal["script", "module", "object", "exec"]
 Stdio = Literal["tty", "fd", "pipe", "out", "null", "closed"]
@@ -69,15 +73,16 @@ class Replay:
     """Names of the command and its parents, from below the root."""
 
     parameters: str
-    """Fingerprint of the command's parameters: the replay must arrive with the same."""
+    """Fingerprint of the command's parameters: the replay must arrive with the same. Empty when
+    it was not kept: nothing is compared."""
 
     prompted: list[list[Any]] = field(default_factory=list)
     """[path, parameter, value, hidden] of what was typed at ``prompt=`` options."""
 
     def without_secrets(self) -> "Replay":
-        """Without what was typed unseen."""
+        """Without what was typed unseen, and without the parameters, which may hold it."""
         seen = [answer for answer in self.prompted if not answer[3]]
-        return Replay(self.path, self.parameters, seen)
+        return Replay(self.path, "", seen)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -122,10 +127,46 @@ class Invocation:
     def __repr__(self) -> str:
         return f"<Invocation {self.name}>"
 
+    def known_secrets(self) -> list[str]:
+        """Values that nobody is to be shown, wherever they turn up."""
+        typed = (
+            [str(value) for *_, value, hidden in self.replay.prompted if hidden]
+            if self.replay
+            else []
+        )
+        return [*self.secrets, *typed, *secrets_in(self.argv, self.env)]
+
+    def shown(self) -> list[str]:
+        """``argv`` as it may be shown."""
+        return mask(self.argv, self.secrets)
+
     def kept(self) -> "Invocation":
-        """What stays of it when its job has ended: no hidden answers, and no input."""
-        replay = self.replay and self.replay.without_secrets()
-        return dataclasses.replace(self, replay=replay, ahead="")
+        """What stays of it when its job has ended: no secrets, as far as they are known."""
+        secrets = self.known_secrets()
+        return dataclasses.replace(
+            self,
+            argv=self.shown(),
+            env=mask_environment(self.env, secrets),
+            replay=self.replay and self.replay.without_secrets(),
+            ahead="",
+            secrets=[],
+        )
+
+    def again(self, environ: Mapping[str, str]) -> "Invocation":
+        """To be run as another job, with the variables that were not kept as they are now.
+
+        Raises:
+            InvalidTransition: Words that were not kept cannot be known.
+        """
+        if is_masked(self.argv):
+            raise InvalidTransition(
+                "its arguments held a secret, which was not kept; run the command itself again"
+            )
+        return dataclasses.replace(self, env=restore_environment(self.env, environ))
+
+    def body(self) -> bytes:
+        """As the store keeps it."""
+        return json.dumps(self.document()).encode("ascii")
 
     def document(self) -> dict[str, Any]:
         """As JSON takes it."""

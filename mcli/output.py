@@ -139,15 +139,19 @@ def _whole_size(fd: int, offset: int) -> int:
 def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list[Record]:
     """Whole records from *offset* on, about *limit_bytes* of them (at least one, if there is one).
 
-    A missing file has none.
+    A missing file has none, nor has a link, which a job may have put there.
 
     Raises:
         ValueError: No record begins at *offset*. It is not always noticed.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return []
+        raise
     try:
         return list(_parse(fd, offset, limit_bytes))
     finally:

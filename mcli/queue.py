@@ -23,12 +23,14 @@ from mcli.errors import (
     Conflict,
     InvalidTransition,
     KeyReused,
+    QueueFull,
     RequestError,
     UnknownJob,
 )
 from mcli.ids import is_id
-from mcli.invocation import Source
+from mcli.invocation import Invocation, Source
 from mcli.job import JobInfo
+from mcli.mask import mask_text
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
 from mcli.store.schema import QUEUED, SCHEDULED, counters, idempotency_keys, invocations, jobs
@@ -60,6 +62,7 @@ _KEYED: Final = select(idempotency_keys).where(
     idempotency_keys.c.created_at > bindparam("since"),
 )
 _THEIRS: Final = jobs.c.source != "daemon"
+_QUEUED: Final = select(counters.c.jobs).where(counters.c.state == QUEUED)
 _NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
 
 
@@ -147,6 +150,7 @@ def submit(
     source: Source = "cli",
     on_finish: str | None = None,
     request: bytes | None = None,
+    queue_max: int | None = None,
 ) -> JobInfo:
     """Accept a job; the insertion of its id is what decides that the daemon runs it.
 
@@ -160,9 +164,11 @@ def submit(
         source: Who asked for it.
         on_finish: URL to be told when it has ended.
         request: Digest by which a repetition is known; None: that of *invocation*.
+        queue_max: Jobs that may be queued, with this one; None for any number.
 
     Raises:
         RequestError: The id is none.
+        QueueFull: It would be one too many.
         Conflict: The id is taken by another invocation, or by a caller that runs it itself.
     """
     if not is_id(job_id):
@@ -187,6 +193,8 @@ def submit(
     accepted = conn.execute(_ACCEPT, row).one_or_none()
     if accepted is None:
         return _accepted_before(conn, job_id, digest)
+    if queue_max is not None and conn.execute(_QUEUED).scalar_one() > queue_max:
+        raise QueueFull(f"{queue_max} jobs are waiting, and no more may; try again later")
     conn.execute(_KEEP, {"job_id": job_id, "body": invocation, "digest": digest})
     return _job(accepted)
 
@@ -309,7 +317,7 @@ def finish(
         "exit_code": exit_code,
         "signal": signal,
         "result": result_json,
-        "error": error,
+        "error": error and _shown(conn, job_id, error),
     }
     return _one(conn, job_id, _move(conn, _ENDINGS[state], _attempt(job_id, attempt), outcome))
 
@@ -395,7 +403,34 @@ def _move(
         .values(state=move.target, **values)
         .returning(jobs)
     )
-    return conn.execute(statement).all()
+    moved = conn.execute(statement).all()
+    if move.target in FINAL:
+        for row in moved:
+            _forget_secrets(conn, row.id)
+    return moved
+
+
+def _forget_secrets(conn: Connection, job_id: str) -> None:
+    """In the transaction that ends the job, so that no way to end one can forget it."""
+    known = _invocation(conn, job_id)
+    if known is not None:
+        kept = known.kept().body()
+        conn.execute(update(invocations).where(invocations.c.job_id == job_id).values(body=kept))
+
+
+def _shown(conn: Connection, job_id: str, error: str) -> str:
+    """*error* without the secrets that its job was given."""
+    known = _invocation(conn, job_id)
+    return mask_text(error, known.known_secrets()) if known is not None else error
+
+
+def _invocation(conn: Connection, job_id: str) -> Invocation | None:
+    """None also for what is not one: whoever submitted that has to know what it is."""
+    body = invocation(conn, job_id)
+    try:
+        return Invocation.parse(json.loads(body)) if body else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _one(conn: Connection, job_id: str, moved: Sequence[Row[Any]]) -> JobInfo:
@@ -528,13 +563,11 @@ def counts(conn: Connection) -> dict[State, int]:
     return {state: kept[state] for state in State}
 
 
-def rewrite_invocation(conn: Connection, job_id: str, body: bytes) -> None:
-    """Keep *body* instead of what was submitted."""
-    conn.execute(update(invocations).where(invocations.c.job_id == job_id).values(body=body))
-
-
 def invocation(conn: Connection, job_id: str) -> bytes | None:
-    """What was submitted, byte for byte; None when there is none, or no such job."""
+    """What was submitted, byte for byte; of a job that has ended, without its secrets.
+
+    None when there is none, or no such job.
+    """
     wanted = select(invocations.c.body).where(invocations.c.job_id == job_id)
     return conn.execute(wanted).scalar_one_or_none()
 

@@ -3,6 +3,7 @@ What is to be shown to nobody, and how it is known: by the name that it goes by.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MASK: Final = "***"
@@ -13,8 +14,20 @@ _SECRET: Final = re.compile(
     "passw.*|pass|passphrase|passcode|pwd|pin|tokens?|secrets?|keys?|apikey|auth|authorization"
     "|bearer|credentials?|cookies?|dsn"
 )
+_ENDINGS: Final = (
+    *("password", "passwd", "passphrase", "pwd"),
+    *("token", "secret", "apikey", "accesskey"),
+)
+"""Of words that were written together: ``PGPASSWORD``, ``authtoken``. Not ``monkey``."""
+
+_PLACES: Final = ("PWD", "OLDPWD")
+"""The working directory, as shells tell it."""
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
-    return any(_SECRET.fullmatch(word.lower()) for word in _WORDS.findall(name))
+    if name in _PLACES:
+        return False
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return any(_SECRET.fullmatch(word) or word.endswith(_ENDINGS) for word in words)

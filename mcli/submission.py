@@ -11,6 +11,7 @@ from typing import Any
 
 from mcli import replay
 from mcli.attach import submit as send
+from mcli.call import is_hidden, texts
 from mcli.command_line import command_line
 from mcli.errors import MCLIError, OutcomeUnknown, RequestError
 from mcli.handle import Job
@@ -46,7 +47,12 @@ def submit(command: Any, /, **params: Any) -> Job:
     name = background.command_name or " ".join(path) or str(click_command.name)
     home = Home.find()
     job_id = new_id()
-    told = {"timeout_s": background.timeout, "on_finish": background.on_finish}
+    hidden = [params.get(param.name) for param in click_command.params if is_hidden(param)]
+    told = {
+        "timeout_s": background.timeout,
+        "on_finish": background.on_finish,
+        "secrets": texts(hidden),
+    }
     invocation = invocation_of(name, place, words, source="python", **told)
     accepted = send(invocation, home=home, job_id=job_id, detach=True)
     if accepted is None:

@@ -37,6 +37,8 @@ VERBS: Final = {
     "rerun": Verb("mcli.cli.act:rerun", "Run jobs again, as new ones."),
     "verify": Verb("mcli.cli.verify:verify", "Compare a command's local run with a routed one."),
     "apps": Verb("mcli.cli.apps:apps", "Show, add and remove the apps that have endpoints."),
+    "token": Verb("mcli.cli.token:token", "Print the token that HTTP requests need."),
+    "docs": Verb("mcli.cli.token:docs", "Print an address that signs a browser in, once."),
     "daemon": Verb("mcli.cli.daemon:daemon", "Start, stop and look at the daemon."),
 }
 

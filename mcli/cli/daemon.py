@@ -13,6 +13,7 @@ import click
 from mcli.cli import complain
 from mcli.cli.launch import END_S, end, launch
 from mcli.cli.table import coloured, printable
+from mcli.cli.terminal import Spelled
 from mcli.errors import DaemonError, DaemonNotRunning
 from mcli.home import Home
 from mcli.settings import Settings
@@ -46,7 +47,8 @@ def starting(command: AnyCommand) -> AnyCommand:
             "apps",
             multiple=True,
             metavar="TARGET",
-            help="An app to load in advance: a script, or module:attribute. May be repeated.",
+            help="An app to serve and to keep a worker ready for: a script, a module, or "
+            "either with :attribute. May be repeated.",
         )
     )
     options.append(
@@ -130,8 +132,10 @@ def _stop(home: Home, kill_jobs: bool) -> None:
 @starting
 def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
     """Stop the daemon if it runs, and start it with these options. Running jobs run on."""
+    from mcli.daemon.bind import check
+
     home = Home.find()
-    Settings.load(options)  # better refused before anything is stopped
+    check(Settings.load(options), i_know=i_know)  # better refused before anything is stopped
     if end(home, kill_jobs=kill_jobs) is None:
         click.echo("mcli: the daemon was not running", err=True)
     _launch(home, _arguments(options, apps, i_know))
@@ -184,8 +188,10 @@ def logs(follow: bool, tail: int | None) -> None:
 
 
 def _show(lines: list[bytes]) -> None:
-    sys.stdout.buffer.writelines(lines)
-    sys.stdout.buffer.flush()
+    """Workers write there too, and so may whatever they import."""
+    out = Spelled(sys.stdout.buffer) if sys.stdout.isatty() else sys.stdout.buffer
+    out.write(b"".join(lines))
+    out.flush()
 
 
 def _pause() -> list[bytes]:

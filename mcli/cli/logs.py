@@ -5,11 +5,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Protocol
 
 import click
 
+from mcli.cli.terminal import Spelled
 from mcli.output import Record
+
+
+class Out(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> None: ...
 
 
 @click.command()
@@ -19,12 +28,21 @@ from mcli.output import Record
 @click.option("--stderr", is_flag=True, help="Only what went to stderr.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its local time.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+@click.option("--raw", is_flag=True, help="Control characters as they are, on a terminal too.")
 def logs(
-    job: str, follow: bool, stdout: bool, stderr: bool, timestamps: bool, tail: int | None
+    job: str,
+    follow: bool,
+    stdout: bool,
+    stderr: bool,
+    timestamps: bool,
+    tail: int | None,
+    raw: bool,
 ) -> None:
     """Show what JOB has printed: stdout and stderr in the order in which they came.
 
-    All of it goes to stdout, the bytes unchanged.
+    All of it goes to stdout, the bytes unchanged. Only on a terminal, control characters of a
+    job that was not started from a command line are spelled out: what was sent to it from
+    elsewhere could otherwise rule the terminal.
     """
     from mcli.client import Client
 
@@ -32,18 +50,22 @@ def logs(
         raise click.UsageError("--stdout and --stderr exclude each other; without them: both")
     stream = "stdout" if stdout else "stderr" if stderr else None
     with Client() as client:
-        job_id = client.job(job)["id"]
+        found = client.job(job)
+        job_id, spelled = found["id"], found["source"] != "cli" and not raw
+        out: Out = (
+            Spelled(sys.stdout.buffer) if spelled and sys.stdout.isatty() else sys.stdout.buffer
+        )
         after = 0
         if tail is not None:
             past = latest(client.output(job_id, stream=stream), tail)
-            write(last_lines(past, tail), timestamps)
+            write(last_lines(past, tail), timestamps, out)
             after = past[-1].next_offset if past else 0
         if tail is None or follow:
             ask = client.follow if follow else client.output
-            write(ask(job_id, stream=stream, after=after), timestamps)
+            write(ask(job_id, stream=stream, after=after), timestamps, out)
 
 
-def write(records: Iterable[Record], timestamps: bool, out: BinaryIO | None = None) -> None:
+def write(records: Iterable[Record], timestamps: bool, out: Out | None = None) -> None:
     """Write the bytes of *records* as they come; with their local times if so asked."""
     out = out or sys.stdout.buffer
     for block in stamped(records) if timestamps else (record.data for record in records):

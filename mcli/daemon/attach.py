@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 from mcli import frames
+from mcli.daemon import audit
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
 from mcli.daemon.live import Live
@@ -31,6 +32,7 @@ class Caller:
 
     def __init__(self, dispatcher: Dispatcher, connection: socket.socket) -> None:
         self._dispatcher = dispatcher
+        self._peer = audit.peer(connection)
         self._link = Link(connection, self._frame, self._closed)
         self._job_id: str | None = None
         self._live: Live | None = None
@@ -60,6 +62,7 @@ class Caller:
 
     async def _cancel(self, job_id: str) -> None:
         await self._dispatcher.cancel(job_id)
+        audit.note("cancel", self._peer, "attach", job_id)
 
     async def _answer(self, kind: int, payload: dict[str, Any]) -> None:
         try:
@@ -80,6 +83,7 @@ class Caller:
             self._link.send(frames.PONG, self._dispatcher.status())
         elif kind == frames.CANCEL:
             job = await self._dispatcher.cancel(payload["id"])
+            audit.note("cancel", self._peer, "attach", job.id)
             self._link.send(frames.ACCEPTED, {"id": job.id})
         elif kind == frames.SUBMIT:
             await self._submit(payload)
@@ -102,6 +106,7 @@ class Caller:
             key=payload.get("key"),
             request=bytes.fromhex(payload.get("request", "")),
         )
+        audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
         if not payload["detach"]:
             self._follow(live.id, live, 0)

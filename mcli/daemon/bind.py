@@ -49,9 +49,7 @@ def bind(settings: Settings, *, i_know: bool) -> Bound:
         DaemonError: The address is taken, or not ours.
     """
     address = settings.bind_host
-    if not is_loopback(address):
-        _check_open(settings, i_know)
-    tls = _tls(settings)
+    tls = check(settings, i_know=i_know)
     listening = _listen(settings, address)
     port = listening.getsockname()[1]
     names = {_authority(name, port) for name in ("127.0.0.1", "localhost", "::1")}
@@ -61,6 +59,17 @@ def bind(settings: Settings, *, i_know: bool) -> Bound:
     near = "127.0.0.1" if address == "0.0.0.0" else "::1" if address == "::" else settings.host  # noqa: S104
     url = f"{'https' if tls else 'http'}://{_authority(near, port)}"
     return Bound(listening, url, frozenset(names), tls, tls and _fingerprint(tls[0]))
+
+
+def check(settings: Settings, *, i_know: bool) -> tuple[str, str] | None:
+    """Whether it may listen as the settings say; the files of its certificate and key, if any.
+
+    Raises:
+        BadSetting: See ``bind``.
+    """
+    if not is_loopback(settings.bind_host):
+        _check_open(settings, i_know)
+    return _tls(settings)
 
 
 def is_loopback(address: str) -> bool:

@@ -76,12 +76,12 @@ class Measured:
                 raise
 
     async def _take(self) -> Message:
-        if self.too_long:
+        if self._left < 0:
             return {"type": "http.disconnect"}
         message = await self._receive()
         self._left -= len(message.get("body", b""))
-        if self._left < 0 and not self._begun:
-            self.too_long = True
+        if self._left < 0:
+            self.too_long = not self._begun
             return {"type": "http.disconnect"}
         return message
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,10 +44,15 @@ class Calls:
         return accepted.job.document()
 
     async def wait(self, job_id: str, timeout_s: float) -> Document:
-        job = await self._dispatcher.wait(job_id, timeout_s)
-        if not job.is_final and self._dispatcher.draining:
-            raise Refused(f"the daemon is stopping; job {job_id} runs on")
-        return job.document()
+        live, deadline = self._dispatcher.live(job_id), time.monotonic() + timeout_s
+        while live is not None and not live.final:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if self._dispatcher.draining:
+                raise Refused(f"the daemon is stopping; job {job_id} runs on")
+            await live.changed(left)
+        return self._dispatcher.get(job_id).document()
 
     async def last_words(self, job_id: str) -> str:
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")

@@ -15,8 +15,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from mcli.appbook import Entry
 from mcli.endpoint import Checked, Description
@@ -30,6 +30,8 @@ CHECK_S: Final = 10.0
 
 LINE_BYTES: Final = 64 << 20
 """Bytes that an answer may have."""
+
+T = TypeVar("T")
 
 
 class Describer:
@@ -51,7 +53,7 @@ class Describer:
         """
         async with self._asking:
             self.close()
-            return Description.parse(await self._ask({"ask": "describe"}))
+            return self._understood(Description.parse, await self._ask({"ask": "describe"}))
 
     async def check(
         self, command: str, values: Mapping[str, Any], texts: Mapping[str, Sequence[str]]
@@ -63,7 +65,17 @@ class Describer:
         """
         question = {"ask": "check", "command": command, "values": values, "texts": texts}
         async with self._asking:
-            return Checked(**await self._ask(question))
+            answer = await self._ask(question)
+        return self._understood(lambda fields: Checked(**fields), answer)
+
+    def _understood(self, parse: Callable[[dict[str, Any]], T], answer: dict[str, Any]) -> T:
+        try:
+            return parse(answer)
+        except (KeyError, TypeError, ValueError):
+            raise AppBroken(
+                f"the app {self._entry.name} has an mcli that this daemon does not understand; "
+                "install the same version for both"
+            ) from None
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         if self._process is not None and self._process.is_gone():

@@ -193,9 +193,10 @@ class Dispatcher:
             "name": invocation.name,
             "app": str(invocation.app),
             "command": " ".join(replay.path) if replay else invocation.command,
-            "argv": invocation.argv,
+            "argv": invocation.shown(),
             "cwd": invocation.cwd,
-            "invocation": _body(invocation),
+            "invocation": invocation.body(),
+            "queue_max": self.settings.queue_max,
             "timeout_s": told if told is not None else self.settings.timeout_s,
             "source": invocation.source,
             "on_finish": invocation.on_finish,
@@ -515,18 +516,12 @@ class Dispatcher:
                 self._tell_ended(live.info)
             if live.streams is not None:
                 live.streams.close()
-            self._forget_secrets(live)
         live.notify()
         self.pump()
 
     def _tell_ended(self, info: JobInfo) -> None:
         for told in self.ended:
             told(info)
-
-    def _forget_secrets(self, live: Live) -> None:
-        kept = live.invocation.kept()
-        if kept != live.invocation:
-            self._store.write(queue.rewrite_invocation, live.id, _body(kept))
 
     async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
         columns: dict[str, Any] = (
@@ -632,7 +627,7 @@ class Dispatcher:
         body = self._store.read(queue.invocation, job_id)
         if body is None:
             raise InvalidTransition(f"what job {info.id} ran is not kept; it cannot be run again")
-        invocation = Invocation.parse(json.loads(body))
+        invocation = Invocation.parse(json.loads(body)).again(os.environ)
         _, out, err = invocation.stdio
         plugs: tuple[Stdio, Stdio, Stdio] = (
             "null",
@@ -791,11 +786,6 @@ def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:
     accepted = queue.accept(conn, **columns)
     failpoint.reach("pre-commit")
     return accepted
-
-
-def _body(invocation: Invocation) -> bytes:
-    """An invocation as the store keeps it."""
-    return json.dumps(invocation.document()).encode("ascii")
 
 
 def _longer(path: str, offset: int) -> bool:

@@ -14,10 +14,13 @@ BYTES_MAX: Final = 4096
 """Of the file, that are read."""
 
 
-def kept(path: str, pattern: re.Pattern[str], make: Callable[[], str]) -> str:
-    """The secret in the file at *path*.
+def kept(path: str, what: str, pattern: re.Pattern[str], make: Callable[[], str]) -> str:
+    """The secret in the file at *path*, which only its owner can read.
 
-    Made by *make* if there is no file, or if what stands in it is none that fits *pattern*.
+    Args:
+        what: What the file is called, in messages.
+        pattern: What a secret looks like. If what stands there does not, it is made anew.
+        make: Makes one.
 
     Raises:
         UnsafeHome: The file is a link, is not ours, or others may read it: what stands in it
@@ -29,10 +32,10 @@ def kept(path: str, pattern: re.Pattern[str], make: Callable[[], str]) -> str:
         return _new(path, make())
     except OSError as error:
         raise UnsafeHome(
-            f"the secret in {path} cannot be used ({error.strerror}); remove the file"
+            f"the {what} file {path} cannot be used ({error.strerror}); remove it"
         ) from error
     try:
-        _check(path, os.fstat(fd))
+        _check(path, what, os.fstat(fd))
         secret = os.read(fd, BYTES_MAX).decode("ascii", "replace").strip()
     finally:
         os.close(fd)
@@ -42,13 +45,13 @@ def kept(path: str, pattern: re.Pattern[str], make: Callable[[], str]) -> str:
     return _new(path, make())
 
 
-def _check(path: str, found: os.stat_result) -> None:
+def _check(path: str, what: str, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
-        raise UnsafeHome(f"the secret in {path} is not in a file of your own; remove it")
+        raise UnsafeHome(f"the {what} file {path} is not a file of your own; remove it")
     if mode & 0o077:
         raise UnsafeHome(
-            f"others can read the secret in {path} (mode {mode:04o}); remove it, "
+            f"others can read the {what} file {path} (mode {mode:04o}); remove it, "
             "and the next start makes another"
         )
 

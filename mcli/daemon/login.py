@@ -26,8 +26,6 @@ SESSION_S: Final = 12 * 3600.0
 CODES_MAX: Final = 100
 """Codes that wait to be used; with one more the oldest is gone."""
 
-BODY_CODES: Final = "/v1/login/code"
-
 Session = tuple[str, float]
 """Its secret, and the clock's time at which it ends."""
 

@@ -23,7 +23,11 @@ def make_secret(path: str) -> str:
     Raises:
         UnsafeHome: Others may know it, see ``keyfile``.
     """
-    return kept(path, SECRET, lambda: f"whsec_{base64.b64encode(token_bytes(32)).decode()}")
+    return kept(path, "webhook-secret", SECRET, _new)
+
+
+def _new() -> str:
+    return f"whsec_{base64.b64encode(token_bytes(32)).decode()}"
 
 
 def headers(secret: str, message_id: str, body: str, *, now: float) -> dict[str, str]:

@@ -19,6 +19,7 @@ from mcli.errors import (
     InvalidTransition,
     JobFailed,
     MCLIError,
+    Refused,
     RequestError,
     Unfinished,
     UnknownApp,
@@ -77,6 +78,8 @@ def refused(error: MCLIError, instance: str, *, public: bool = False) -> Respons
         more["errors"] = error.errors
     if isinstance(error, AppBroken) and error.traceback:
         more["traceback"] = error.traceback
+    if isinstance(error, Refused):  # nothing was taken: to send it again is safe
+        more["accepted"] = False
     soon = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, Unfinished)
     headers = {"Retry-After": str(RETRY_S)} if soon else None
     return _problem(error.code, status, str(error), instance, more, headers)

@@ -56,6 +56,8 @@ class Uploads:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
             shutil.copyfileobj(upload.file, file)
+            file.flush()
+            os.fsync(fd)  # an accepted job has its files even after a power cut
         with open(path, "rb") as file:
             self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return path

@@ -8,6 +8,7 @@ moved aside, and the caller told so: it is never replaced by an empty one in sil
 """
 
 import os
+import sqlite3
 import time
 from typing import Any, Final
 from urllib.parse import quote
@@ -108,6 +109,25 @@ def _engine(
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def empty_log(connection: Connection) -> bool:
+    """Move all of the write-ahead log into the database and make its file empty.
+
+    Waits for nobody.
+
+    Returns:
+        Whether it was done; not while another connection reads what stands there.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.execute("PRAGMA busy_timeout = 0")
+        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error:  # the disk is full, or worse: the next write will tell
+        return False
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    return not busy
 
 
 def prepare(path: str) -> None:

@@ -7,6 +7,7 @@ fails. A future is resolved after the commit, never before, so that what has bee
 anybody survives a power cut.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,6 +22,12 @@ from mcli.store import database
 
 BATCH_MAX: Final = 500
 """Writes in one commit, so that a flood does not hold up the first of them for long."""
+
+IDLE_S: Final = 0.5
+"""Seconds without a write after which the write-ahead log is emptied."""
+
+LOG_S: Final = 30.0
+"""Seconds after which it is emptied though writes come all the time."""
 
 _MISTAKES: Final = (IntegrityError, ProgrammingError)
 """What the database says about the statement, and not about itself."""
@@ -42,6 +49,9 @@ class Store:
         self._connection: Connection | None = self._writer.connect()
         self._waiting: deque[_Write] = deque()
         self._closed = False
+        self._logged_since: float | None = None
+        """When the oldest page came into the write-ahead log, which keeps what it has forgotten."""
+
         self._changed = Condition()
         self._thread = Thread(target=self._run, name="mcli-store", daemon=True)
         self._thread.start()
@@ -116,12 +126,28 @@ class Store:
     def _run(self) -> None:
         while batch := self._take():
             self._commit([write for write in batch if write.is_wanted()])
+            if self._logged_since is None:
+                self._logged_since = time.monotonic()
+            elif time.monotonic() - self._logged_since > LOG_S:
+                self._empty_log()
 
     def _take(self) -> "list[_Write]":
         """All that waits, after waiting for the first; empty once closed and drained."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._logged_since is not None and not self._wait(IDLE_S):
+                self._empty_log()
+            self._wait(None)
             return [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+
+    def _wait(self, timeout_s: float | None) -> bool:
+        """Whether there is something to do, before the time is up."""
+        return self._changed.wait_for(lambda: bool(self._waiting) or self._closed, timeout_s)
+
+    def _empty_log(self) -> None:
+        """Until then what was wiped can still be read there. If somebody reads now: later."""
+        self._logged_since = None
+        if self._connection is not None and not database.empty_log(self._connection):
+            self._logged_since = time.monotonic()
 
     def _commit(self, batch: "Sequence[_Write]") -> None:
         try:

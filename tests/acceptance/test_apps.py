@@ -236,6 +236,29 @@ def _raw(daemon: Daemon, path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
+def test_call_is_told_that_the_daemon_stops(stopped: Daemon, shop: Path, gate: Gate) -> None:
+    """Whoever waits for an answer gets one when the daemon stops; the job runs on."""
+    facts = {"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}
+    shop.write_text(
+        "import json, socket\n" + HEAD + "@click.command()\n@mcli.api('/hold', 'GET')\n"
+        "def hold():\n    with socket.socket(socket.AF_UNIX) as gate:\n"
+        f"        gate.connect({gate.path!r})\n"
+        f"        gate.sendall(json.dumps({facts}).encode() + b'\\n')\n"
+        "        gate.recv(1)\n"
+    )
+    stopped.start("--app", "shop.py")
+    with socket.create_connection(("127.0.0.1", _port(stopped)), DEADLINE_S) as asking:
+        asking.sendall(_raw(stopped, "/hold"))
+        inside = gate.arrival()
+        stopped.stop()
+        answer = asking.recv(1 << 16)
+        assert answer.startswith(b"HTTP/1.1 503")
+    stopped.start()
+    assert stopped.job()["state"] == "running"
+    inside.leave()
+    assert stopped.final("-")["state"] == "succeeded"
+
+
 # Coming and going -------------------------------------------------------------------------
 
 

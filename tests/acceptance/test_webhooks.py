@@ -91,8 +91,9 @@ def test_end_is_told_and_signed(teller: Daemon, receiver: Receiver) -> None:
 
 
 def test_secret_is_the_owners_alone(teller: Daemon) -> None:
-    """The secret has mode 0600, and stays the same from daemon to daemon."""
+    """The secret has mode 0600, is printed on demand, and stays the same from daemon to daemon."""
     before = secret(teller)
+    assert teller.mcli("token", "--webhook").stdout == f"{before}\n"
     assert stat.S_IMODE(os.stat(teller.home.webhook_secret).st_mode) == 0o600
     teller.stop()
     assert secret(teller.start()) == before

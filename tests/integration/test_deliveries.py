@@ -164,9 +164,11 @@ def test_secret_that_others_may_know_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(UnsafeHome, match="cannot be used"):
         make_secret(str(tmp_path / "link"))
-    with pytest.raises(UnsafeHome, match="not in a file of your own"):
+    with pytest.raises(UnsafeHome, match="not a file of your own"):
         make_secret(str(tmp_path))
     path.chmod(0o640)
-    with pytest.raises(UnsafeHome, match=r"others can read the secret in .* \(mode 0640\)"):
+    with pytest.raises(
+        UnsafeHome, match=r"others can read the webhook-secret file .* \(mode 0640\)"
+    ):
         make_secret(str(path))
     assert path.read_text().strip() == made

@@ -147,6 +147,27 @@ def test_interpreter_that_is_not_there(tmp_path: Path) -> None:
     play(tmp_path, work, python=str(tmp_path / "nowhere"))
 
 
+def test_process_of_another_version(tmp_path: Path) -> None:
+    """What is not understood is told in one line, and is no crash of the daemon's."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\n" + OTHER)
+    program.chmod(0o700)
+
+    async def work(describer: Describer) -> None:
+        with pytest.raises(AppBroken, match="install the same version"):
+            await describer.describe()
+
+    play(tmp_path, work, python=str(program))
+
+
+OTHER = """
+import os, socket
+ours = socket.socket(fileno=os.dup(0))
+ours.recv(1 << 16)
+ours.sendall(b'{"commands": [{"title": "pay"}]}\\n')
+"""
+
+
 def test_trim_ends_what_is_idle_only(tmp_path: Path) -> None:
     """A process that is being asked is left alone; an idle one goes, and comes again."""
 
