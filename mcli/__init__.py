@@ -19,6 +19,7 @@ from mcli.version import __version__
 if TYPE_CHECKING:
     from mcli.client import Client
     from mcli.handle import Job
+    from mcli.router import api_router
     from mcli.status import health_check, is_background_available, status_check
     from mcli.submission import submit
 
@@ -28,6 +29,7 @@ __all__ = [
     "MCLIError",
     "__version__",
     "api",
+    "api_router",
     "background",
     "health_check",
     "is_background_available",
@@ -38,6 +40,7 @@ __all__ = [
 _LATER = {
     "Client": "mcli.client",
     "Job": "mcli.handle",
+    "api_router": "mcli.router",
     "submit": "mcli.submission",
     "health_check": "mcli.status",
     "is_background_available": "mcli.status",

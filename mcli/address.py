@@ -87,12 +87,25 @@ def read_token(home: Home) -> str:
     Raises:
         DaemonError: It cannot be read.
     """
+    return _read("token", home.token)
+
+
+def read_webhook_secret(home: Home) -> str:
+    """What the daemon of *home* signs webhooks with.
+
+    Raises:
+        DaemonError: It cannot be read.
+    """
+    return _read("webhook secret", home.webhook_secret)
+
+
+def _read(what: str, path: str) -> str:
     try:
-        with open(home.token, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             return _NO_TOKEN.sub("?", file.read().strip())
     except OSError as error:
         raise DaemonError(
-            f"cannot read the token {home.token}: {error.strerror}; mcli daemon start makes it"
+            f"cannot read the {what} {path}: {error.strerror}; mcli daemon start makes it"
         ) from error
 
 

@@ -21,7 +21,7 @@ _HELP: Final = "Run in the background: print the job's id and exit."
 class Background:
     """What ``@background`` was told about one command."""
 
-    __slots__ = ("auto_route", "command_name", "fallback_to_local", "timeout")
+    __slots__ = ("auto_route", "command_name", "fallback_to_local", "on_finish", "timeout")
 
     def __init__(
         self,
@@ -29,13 +29,19 @@ class Background:
         auto_route: bool,
         fallback_to_local: bool,
         timeout: float | None,
+        on_finish: str | None = None,
     ) -> None:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout={timeout!r}: seconds above 0, or None for no limit")
+        if on_finish is not None:
+            from mcli.url import check_url
+
+            check_url(on_finish)
         self.command_name = command_name
         self.auto_route = auto_route
         self.fallback_to_local = fallback_to_local
         self.timeout = timeout
+        self.on_finish = on_finish
 
 
 @overload
@@ -47,6 +53,7 @@ def background(
     auto_route: bool = True,
     fallback_to_local: bool = True,
     timeout: float | None = None,
+    on_finish: str | None = None,
 ) -> Callable[[C], C]: ...
 def background(
     command: Any = None,
@@ -56,6 +63,7 @@ def background(
     auto_route: bool = True,
     fallback_to_local: bool = True,
     timeout: float | None = None,
+    on_finish: str | None = None,
 ) -> Any:
     """Run a Click or Typer command in the background, as if it ran here.
 
@@ -70,12 +78,14 @@ def background(
             instead of running in the caller's process.
         timeout: Seconds the job may run before it is ended with exit code 124.
             None: the setting ``MCLI_BACKGROUND_TIMEOUT``.
+        on_finish: URL to which the daemon posts the job's document when it has ended, signed,
+            again and again until it is taken.
 
     Raises:
         TypeError: It is a group, or has no function to run.
-        ValueError: *timeout* is not above 0.
+        ValueError: *timeout* is not above 0, or *on_finish* is no URL.
     """
-    told = Background(command_name, auto_route, fallback_to_local, timeout)
+    told = Background(command_name, auto_route, fallback_to_local, timeout, on_finish)
     if replay.current is not None:
         replay.prepare()
     if command is None:
@@ -104,6 +114,9 @@ def _decorate(told: Background, command: Any) -> Any:
     wrapper.submit = functools.partial(_submit, wrapper)  # type: ignore[attr-defined]
     return wrapper
 
+
+declaring: Final[dict[str, None]] = {}
+"""Modules whose commands have endpoints, in the order in which they were declared."""
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -194,6 +207,7 @@ def _expose(told: Api, command: Any) -> Any:
 
 def _remember(told: Api, function: Callable[..., Any]) -> Callable[..., Any]:
     """*function*, whose value a job keeps; on it, what it was told."""
+    declaring[function.__module__] = None
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

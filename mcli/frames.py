@@ -17,7 +17,7 @@ LENGTH_MAX: Final = 256 << 20
 """Bytes of payload above which the other end is not speaking this protocol."""
 
 # client → daemon
-SUBMIT: Final = 1  # {"protocol", "id", "invocation", "detach", "fds"}
+SUBMIT: Final = 1  # {"protocol", "id", "invocation", "detach", "fds"}; "awaited", "key", "request"
 ATTACH: Final = 2  # {"protocol", "id", "offset"}
 PING: Final = 3  # {"protocol"}
 SIGNAL: Final = 4  # {"signal", "group"}; with "job" to a worker
@@ -27,7 +27,7 @@ CLOSED: Final = 7  # {"stream"}: nobody reads this stream any more
 CANCEL: Final = 8  # {"protocol", "id"}
 
 # daemon → client
-ACCEPTED: Final = 20  # {"id"}
+ACCEPTED: Final = 20  # {"id"}; to ATTACH also "interactive" and "job", its document
 REFUSED: Final = 21  # {"code", "message"}: not accepted, nothing will run
 STARTED: Final = 22  # {"attempt"}: the command's body has been reached
 OUTPUT: Final = 23  # binary: stream, offset of the record after this one, bytes

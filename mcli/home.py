@@ -4,7 +4,7 @@ Where mcli keeps its files: one directory per user, and the sockets beside it.
 Holds paths and the check that nobody else can write there. Imported by the caller's
 process too, so it needs nothing but ``os``. Layout, under ``Home.root`` (mode 0700):
 
-    mcli.db  daemon.lock  daemon.json  daemon.log  token  jobs/<id>/…
+    mcli.db  daemon.lock  daemon.json  daemon.log  token  webhook-secret  jobs/<id>/…
 
 Sockets stand in the root as well, unless their path would be longer than a socket
 address may be (107 bytes on Linux); then in ``$XDG_RUNTIME_DIR/mcli`` or ``/tmp/mcli-UID``,
@@ -60,6 +60,11 @@ class Home:
     @property
     def token(self) -> str:
         return os.path.join(self.root, "token")
+
+    @property
+    def webhook_secret(self) -> str:
+        """What webhooks are signed with."""
+        return os.path.join(self.root, "webhook-secret")
 
     @property
     def jobs(self) -> str:

@@ -158,6 +158,17 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
         os.close(fd)
 
 
+def last_line(path: str, stream: Stream) -> str:
+    """The last line on *stream* that says something, as far as the end of it is short."""
+    tail, offset = b"", 0
+    while records := read_records(path, offset):
+        offset = records[-1].next_offset
+        said = [record.data for record in records if record.stream is stream]
+        tail = b"".join([tail, *said])[-4096:]
+    lines = tail.decode(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.strip()), "").strip()
+
+
 def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
     block = os.pread(fd, max(limit_bytes, HEAD.size), offset)
     at = 0

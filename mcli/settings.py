@@ -236,6 +236,14 @@ class Settings:
         "Without a port it is the daemon's own.",
     )
 
+    webhook_retry_s: float = _setting(
+        "MCLI_WEBHOOK_RETRY",
+        interval,
+        5.0,
+        "Seconds within which a webhook that failed is tried again the first time. "
+        "The bound doubles each time, up to 3 hours; after 3 days it is given up.",
+    )
+
     @property
     def bind_host(self) -> str:
         """The address to listen at. ``localhost`` could be ::1 as well; here it never is."""

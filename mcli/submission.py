@@ -48,7 +48,12 @@ def submit(command: Any, /, **params: Any) -> Job:
     home = Home.find()
     job_id = new_id()
     hidden = [params.get(param.name) for param in click_command.params if is_hidden(param)]
-    invocation = _invocation(name, place, words, background.timeout) | {"secrets": texts(hidden)}
+    told = {
+        "timeout_s": background.timeout,
+        "on_finish": background.on_finish,
+        "secrets": texts(hidden),
+    }
+    invocation = invocation_of(name, place, words, source="python", **told)
     accepted = send(invocation, home=home, job_id=job_id, detach=True)
     if accepted is None:
         raise OutcomeUnknown(f"job {job_id} was not accepted, and not run; submit it again")
@@ -95,7 +100,7 @@ def _locate(given: Any, command: Any, callback: Any) -> tuple[dict[str, Any], li
     for name, found in list(vars(module).items()):
         path = _path_to(found, command, callback) if found is not given else []
         if path is not None and _is_command(found):
-            return _app(module, name), path
+            return app_of(f"{place_of(module)}:{name}"), path
     raise RequestError(
         f"{command.name!r} has no name in {module.__name__} that a worker could find it by"
     )
@@ -131,15 +136,19 @@ def _runs(found: Any, callback: Any) -> bool:
     return hasattr(found, "params") and own is not None and _innermost(own) is _innermost(callback)
 
 
-def _app(module: Any, attribute: str) -> dict[str, Any]:
+def place_of(module: Any) -> str:
+    """What another process finds *module* by: its name, or the file of a script."""
     spec = getattr(module, "__spec__", None)
     if module.__name__ == "__main__" and spec is None:
-        target = os.path.abspath(module.__file__)
-    else:
-        target = spec.name if spec is not None else module.__name__
+        return os.path.abspath(str(module.__file__))
+    return str(spec.name if spec is not None else module.__name__)
+
+
+def app_of(target: str) -> dict[str, Any]:
+    """``invocation.App`` of ``place:attribute``, as this process would load it."""
     return {
         "kind": "object",
-        "target": f"{target}:{attribute}",
+        "target": target,
         "python": sys.executable,
         "flags": [],
         "mcli_root": ROOT,
@@ -147,9 +156,8 @@ def _app(module: Any, attribute: str) -> dict[str, Any]:
     }
 
 
-def _invocation(
-    name: str, app: dict[str, Any], words: list[str], timeout_s: float | None
-) -> dict[str, Any]:
+def invocation_of(name: str, app: dict[str, Any], words: list[str], **more: Any) -> dict[str, Any]:
+    """``invocation.Invocation`` of a call that nobody has typed: without terminal or input."""
     return {
         **surroundings(),
         "name": name,
@@ -160,6 +168,5 @@ def _invocation(
         "terminal": None,
         "replay": None,
         "by_line": True,
-        "timeout_s": timeout_s,
-        "source": "python",
+        **more,
     }

@@ -8,14 +8,16 @@ from mcli.home import Home
 
 
 @click.command()
-def token() -> None:
+@click.option("--webhook", is_flag=True, help="Print what webhooks are signed with instead.")
+def token(webhook: bool) -> None:
     """Print the daemon's token.
 
     Whoever has it may run commands as you. Send it as: Authorization: Bearer TOKEN
     """
-    from mcli.address import read_token
+    from mcli.address import read_token, read_webhook_secret
 
-    click.echo(read_token(Home.find()))
+    home = Home.find()
+    click.echo(read_webhook_secret(home) if webhook else read_token(home))
 
 
 @click.command()

@@ -19,6 +19,7 @@ from mcli.errors import MCLIError, ProtocolMismatch, RequestError
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
+from mcli.queue import CALL_PRIORITY
 from mcli.version import PROTOCOL, __version__
 
 log = logging.getLogger("mcli.attach")
@@ -90,13 +91,21 @@ class Caller:
             job = self._dispatcher.find(payload["id"])
             live = self._dispatcher.live(job.id)
             interactive = live is not None and "tty" in live.invocation.stdio
-            self._link.send(frames.ACCEPTED, {"id": job.id, "interactive": interactive})
+            told = {"id": job.id, "interactive": interactive, "job": job.document()}
+            self._link.send(frames.ACCEPTED, told)
             self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
         fds = self._link.take_fds(payload["fds"])
         invocation = Invocation.parse(payload["invocation"])
-        live = await self._dispatcher.submit(invocation, job_id=payload["id"], fds=fds)
+        live = await self._dispatcher.submit(
+            invocation,
+            job_id=payload["id"],
+            fds=fds,
+            priority=CALL_PRIORITY if payload.get("awaited") else 0,
+            key=payload.get("key"),
+            request=bytes.fromhex(payload.get("request", "")),
+        )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
         if not payload["detach"]:

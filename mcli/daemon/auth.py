@@ -17,10 +17,8 @@ What ``is_open`` says is open needs no token, and nothing else of this is differ
 
 import asyncio
 import hmac
-import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
@@ -31,17 +29,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcli.daemon import body
 from mcli.daemon.audit import noting
 from mcli.daemon.headers import protected
+from mcli.daemon.keyfile import kept
 from mcli.daemon.limits import Bucket, Buckets, Limits, Open
 from mcli.daemon.login import Logins
 from mcli.daemon.origin import Headers, is_for_us, is_from_our_page, values
-from mcli.errors import UnsafeHome
 from mcli.problem import MEDIA_TYPE, problem
 
 TOKEN: Final = re.compile(r"[!-~]{32,}")
 """What a token looks like: nothing that a header cannot hold, and not too short to guess."""
-
-TOKEN_MAX: Final = 4096
-"""Bytes of its file that are read."""
 
 LOGIN: Final = ("POST", "/v1/login")
 """Open, or nobody could sign in; whoever is wrong there counts as one with a wrong token."""
@@ -246,47 +241,9 @@ def is_stream(scope: Scope) -> bool:
 
 
 def make_token(path: str) -> str:
-    """The token in the file at *path*, which only its owner can read.
-
-    Made if there is none, or if what stands there cannot be one.
+    """The token in the file at *path*, made if there is none.
 
     Raises:
-        UnsafeHome: The file is a link, is not ours, or others may read it: what stands in it
-            may be known to them, or have been chosen by them.
+        UnsafeHome: Others may know it, see ``keyfile``.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return _new_token(path)
-    except OSError as error:
-        raise UnsafeHome(
-            f"the token file {path} cannot be used ({error.strerror}); remove it"
-        ) from error
-    try:
-        _check_token_file(path, os.fstat(fd))
-        token = os.read(fd, TOKEN_MAX).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)
-    if TOKEN.fullmatch(token):
-        return token
-    os.unlink(path)
-    return _new_token(path)
-
-
-def _check_token_file(path: str, found: os.stat_result) -> None:
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
-        raise UnsafeHome(f"the token file {path} is not a file of your own; remove it")
-    if mode & 0o077:
-        raise UnsafeHome(
-            f"others can read the token file {path} (mode {mode:04o}); remove it, "
-            "and the next start makes another"
-        )
-
-
-def _new_token(path: str) -> str:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
-        token = secrets.token_urlsafe(32)
-        file.write(token + "\n")
-    return token
+    return kept(path, "token", TOKEN, lambda: secrets.token_urlsafe(32))

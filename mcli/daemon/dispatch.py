@@ -248,6 +248,7 @@ class Dispatcher:
                 self._give_up(info, "its standard input")
             else:
                 self.pool.place(live)
+        self.pump()  # what came meanwhile has found all room taken by this claim
 
     def _load(self, info: JobInfo) -> Live | None:
         """A job of an earlier daemon. What was passed to that one is gone with it."""
@@ -556,13 +557,14 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
+        if info.is_final:
+            self._tell_ended(info)
         live = self._live.get(job_id)
         if live is not None and live.info is not None:
             live.info = replace(info, pid=live.info.pid, worker_pid=live.info.worker_pid)
             if live.final:
                 self._live.pop(job_id, None)
                 live.close_fds()
-                self._tell_ended(info)
             elif self.pool.withdraw(live):
                 self._never_begins(live, Outcome(reached=False, reason="user"))
             else:

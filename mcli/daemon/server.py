@@ -33,8 +33,10 @@ from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
+from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
 from mcli.daemon.web import WebServer, web_server
+from mcli.daemon.webhooks import Webhooks
 from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.outcome import write_durably
@@ -123,10 +125,12 @@ class _Server:
         os.chdir("/")
         _become_subreaper()
         token = make_token(self._home.token)
+        secret = make_secret(self._home.webhook_secret)
         bound = bind(self._settings, i_know=self._i_know)
         store = Store.open(self._home.database)
         try:
-            await self._serve(store, bound, token)
+            webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
+            await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
             with contextlib.suppress(FileNotFoundError):
@@ -134,7 +138,7 @@ class _Server:
         log.info("daemon.stopped")
         return 0
 
-    async def _serve(self, store: Store, bound: Bound, token: str) -> None:
+    async def _serve(self, store: Store, bound: Bound, token: str, webhooks: Webhooks) -> None:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
@@ -148,8 +152,10 @@ class _Server:
             dispatcher.adopt(job)
         apps = Apps(self._home, self._settings, store, dispatcher.pool)
         server = _http_server(dispatcher, apps, bound, token)
+        dispatcher.ended.append(lambda _job: webhooks.wake())
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
         look = asyncio.create_task(self._look(dispatcher, apps))
+        tell = asyncio.create_task(webhooks.run())
         apps.begin(self._entries)
         _report_ready(dispatcher, self._home, bound, apps.count)
         for entry in self._entries:
@@ -162,6 +168,7 @@ class _Server:
         for listener in listeners:
             listener.close()
         look.cancel()
+        tell.cancel()
         apps.close()
         dispatcher.pool.close()
         server.should_exit = True

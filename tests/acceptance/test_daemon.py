@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mcli.ids import new_id
 from mcli.store import database
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended
 
 
 def test_start_returns_when_it_listens(stopped: Daemon) -> None:
@@ -378,3 +379,24 @@ def test_nothing_of_the_daemon_is_inherited(daemon: Daemon, gate: Gate) -> None:
     held = [os.readlink(path) for path in folder.iterdir()]
     assert not [path for path in held if "mcli.db" in path or path.endswith((".lock", ".sock"))]
     assert sum(path.startswith("socket:") for path in held) == 1  # the gate itself
+
+
+TOGETHER = """
+from concurrent.futures import ThreadPoolExecutor
+gates = sys.argv[1:]
+with ThreadPoolExecutor(len(gates)) as pool:
+    answer = [job.id for job in pool.map(lambda gate: waiting.submit(gate=gate), gates)]
+"""
+
+
+def test_jobs_that_come_together_begin_together(stopped: Daemon, gate: Gate) -> None:
+    """
+    A job that comes while others are being claimed begins as soon as they are: neither the end
+    of one of them is waited for, nor the back-stop.
+    """
+    stopped.start("--workers", "8", MCLI_WORKER_CHECK_INTERVAL="1000")
+    shop = str(PROGRAMS / "shop.py")
+    process = stopped.begin(sys.executable, shop, *[gate.path] * 8, stdin=subprocess.PIPE)
+    out, err = process.communicate(TOGETHER, timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    assert {gate.arrival().job_id for _ in range(8)} == set(json.loads(out))

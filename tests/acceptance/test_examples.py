@@ -425,6 +425,89 @@ def test_split_and_dedupe_refuse_bad_input(run: Run, tmp_path: Path) -> None:
         assert message in run("typer_app.py", *args, exit_code=2).stderr
 
 
+# api.py
+
+
+def test_process_file_counts_and_hashes(run: Run, tmp_path: Path) -> None:
+    """
+    A file of more than one chunk is read to its end: lines, digest, progress on stderr.
+    """
+    content = b"one line\n" * 150_000
+    (tmp_path / "large").write_bytes(content)
+    done = run("api.py", "process-file", "--input", "large")
+    digest = hashlib.sha256(content).hexdigest()
+    assert done.stdout == f"large: 150,000 lines, sha256 {digest}\n"
+    assert done.stderr == "1,048,576 of 1,350,000 bytes\n1,350,000 of 1,350,000 bytes\n"
+
+
+def test_long_task_says_how_far_it_is(run: Run) -> None:
+    """
+    A line for each step; the last one says that all is done.
+    """
+    done = run("api.py", "long-task", "--minutes", "0.001", "--step", "0.02")
+    assert done.stdout == "step 1 of 3: 33%\nstep 2 of 3: 67%\nstep 3 of 3: 100%\n"
+
+
+def test_bulk_insert_puts_every_line_into_the_database(run: Run, tmp_path: Path) -> None:
+    """
+    Each line is one record, as it stands in the file.
+    """
+    words: list[str | Path | int] = [
+        "--source",
+        DATA / "events.jsonl",
+        "--database",
+        "events.db",
+        "--batch",
+        30,
+    ]
+    assert run("api.py", "bulk-insert", *words).stdout == "100 records inserted\n"
+    lines = (DATA / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert rows_of(tmp_path / "events.db", "SELECT record FROM records") == [(x,) for x in lines]
+
+
+def test_bulk_insert_stops_at_a_bad_line(run: Run, tmp_path: Path) -> None:
+    """
+    What is no JSON ends it with exit code 1; the batches before it are there.
+    """
+    (tmp_path / "lines").write_text("1\n2\nthree\n")
+    words: list[str | Path | int] = ["--source", "lines", "--database", "lines.db", "--batch", 2]
+    done = run("api.py", "bulk-insert", *words, exit_code=1)
+    assert "2 records were inserted" in done.stderr
+    assert rows_of(tmp_path / "lines.db", "SELECT record FROM records") == [("1",), ("2",)]
+
+
+def test_train_finds_the_line(run: Run, tmp_path: Path) -> None:
+    """
+    On points of a line the loss goes to 0; a column that is not there is named.
+    """
+    rows = "".join(f"{x},{3 * x - 2}\n" for x in range(10))
+    (tmp_path / "line.csv").write_text("x,y\n" + rows)
+    words: list[str | Path | int] = [
+        "train",
+        "--data",
+        "line.csv",
+        "--feature",
+        "x",
+        "--epochs",
+        100,
+    ]
+    done = run("api.py", *words, "--target", "y")
+    assert done.stdout.endswith("epoch 100/100: loss 0.0000\n")
+    assert len(done.stdout.splitlines()) == 10
+    done = run("api.py", *words, "--target", "z", exit_code=1)
+    assert done.stderr == "Error: line.csv has no column 'z'\n"
+
+
+def test_status_and_health_are_those_of_mcli(run: Run, how: str) -> None:
+    """
+    The commands print what status_check() and health_check() return; they are no jobs.
+    """
+    status = json.loads(run("api.py", "status", job=False).stdout)
+    health = json.loads(run("api.py", "health", job=False).stdout)
+    assert set(health["checks"]) == {"home", "daemon", "version"}
+    assert how != "routed" or (status["running"] and health["healthy"])
+
+
 # All of them
 
 

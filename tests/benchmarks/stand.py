@@ -30,9 +30,9 @@ def environment() -> Iterator[Env]:
 
 
 @contextmanager
-def daemon(env: Env) -> Iterator[None]:
+def daemon(env: Env, *options: str) -> Iterator[None]:
     """A daemon of the measurement's own, on a free port."""
-    mcli(env, "daemon", "start", "--port", "0")
+    mcli(env, "daemon", "start", "--port", "0", *options)
     try:
         yield
     finally:

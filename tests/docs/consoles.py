@@ -8,7 +8,8 @@ its turn comes. What a reader need not see stands in a comment, ``<!-- first: CO
 
     python tests/docs/consoles.py PAGE…     write what the commands print now into the pages
 
-What differs from run to run (ids, times, process ids, ports, paths) is ``masked``.
+What differs from run to run (ids, times, process ids, ports, paths) is ``masked``. ``curl`` asks
+the session's own daemon wherever a page says ``http://localhost:8001``.
 """
 
 import os
@@ -29,6 +30,11 @@ PATIENCE_S: Final = 100
 SHOWN_HOME: Final = "/home/ada"
 SHOWN_PORT: Final = "8001"
 """What pages show for the home directory and the port of the run that filled them."""
+
+_CURL: Final = r"""#!/bin/bash
+url=$(sed -n 's/.*"url": "\([^"]*\)".*/\1/p' "$HOME/.local/state/mcli/daemon.json")
+PATH=${PATH#*:} exec curl "${@//http:\/\/localhost:8001/$url}"
+"""
 
 _PART: Final = re.compile(
     r"^```console\n(?P<console>.*?)^```$"
@@ -73,9 +79,8 @@ def play(page: str, home: Path) -> list[list[str]]:
     work, programs = home / "demo", home / "bin"
     for each in (work, programs):
         each.mkdir(mode=0o700)
-    verb = programs / "mcli"
-    verb.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mcli "$@"\n', encoding="utf-8")
-    verb.chmod(0o700)
+    verb = _program(programs / "mcli", f'#!/bin/sh\nexec "{sys.executable}" -m mcli "$@"\n')
+    _program(programs / "curl", _CURL)
     (work / "examples").symlink_to(PROJECT / "examples")
     environment = _environment(home, programs)
     try:
@@ -94,6 +99,12 @@ def play(page: str, home: Path) -> list[list[str]]:
         subprocess.run(end, env=environment, capture_output=True, check=False)
     _, *printed = told.split(_MARK)
     return [_shown(each, home).splitlines() for each in printed]
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o700)
+    return path
 
 
 def _script(page: str) -> Iterator[str]:

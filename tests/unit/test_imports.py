@@ -25,19 +25,19 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        endpoint errors failpoint family frames home ids invocation job listener mask outcome
-        output problem secret settings standard_input states stream ticket version
+        backoff endpoint errors failpoint family frames home ids invocation job listener mask
+        outcome output problem secret settings standard_input states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing
         status stdio submission surroundings
     """,
     "store": "store",
-    "queue": "appbook queue",
-    "endpoints": "endpoints",
+    "queue": "appbook deliveries queue",
     "worker": "worker",
+    "endpoints": "endpoints",
     "daemon": "daemon",
-    "people": "address cli client stage twin",
+    "people": "address cli client local router stage twin",
     "front": "__init__ __main__",
 }
 """Which module or package of mcli belongs where."""
@@ -46,25 +46,26 @@ MAY_IMPORT = {
     "words": {"words"},
     "caller": {"words", "caller", "mcli.store.arbiter"},  # who runs a job in doubt, it must ask
     "store": {"words", "store"},
-    "queue": {"words", "store"},
+    "queue": {"words", "queue", "store"},
     # What the decorator does on the job's side; and what only a process with the app can tell.
     "worker": {"words", "worker", "mcli.replay", "mcli.description", "mcli.parameters"},
     "endpoints": {"words", "endpoints"},
     "daemon": {"words", "queue", "store", "endpoints", "daemon"},
-    "people": {"words", "caller", "daemon", "people", "mcli"},
+    "people": {"words", "caller", "endpoints", "daemon", "people", "mcli"},
     "front": {"words", "caller", "people"},
 }
 
 GUESTS = {
     "alembic": {"store"},
     "click": {"caller", "people"},
-    "fastapi": {"endpoints", "daemon"},
+    "fastapi": {"daemon", "endpoints", "mcli.router"},
     "prometheus_client": {"daemon"},
     "pydantic": {"daemon"},
-    "requests": {"mcli.client"},
+    "requests": {"mcli.client", "mcli.daemon.webhooks"},
     "sqlalchemy": {"store", "queue"},
     "sqlite3": {"store"},
-    "starlette": {"endpoints", "daemon"},
+    "standardwebhooks": {"mcli.daemon.signing"},
+    "starlette": {"daemon", "endpoints", "mcli.router"},
     "uvicorn": {"daemon"},
 }
 """Where a third party is let in; and sqlite3, which is the store's business alone."""
