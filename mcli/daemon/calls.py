@@ -11,7 +11,7 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.endpoint import Checked
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
-from mcli.errors import Refused
+from mcli.errors import DaemonError
 from mcli.outcome import read_outcome
 from mcli.output import last_line
 from mcli.queue import CALL_PRIORITY
@@ -50,7 +50,7 @@ class Calls:
             if left <= 0:
                 break
             if self._dispatcher.draining:
-                raise Refused(f"the daemon is stopping; job {job_id} runs on")
+                raise DaemonError(f"the daemon is stopping; job {job_id} runs on")
             await live.changed(left)
         return self._dispatcher.get(job_id).document()
 

@@ -76,6 +76,8 @@ def refused(error: MCLIError, instance: str, *, public: bool = False) -> Respons
     more: Document = {}
     if isinstance(error, BadParameters) and error.errors:
         more["errors"] = error.errors
+    if isinstance(error, Refused):  # to send it again is safe
+        more["accepted"] = False
     if isinstance(error, AppBroken) and error.traceback:
         more["traceback"] = error.traceback
     if isinstance(error, Refused):  # nothing was taken: to send it again is safe

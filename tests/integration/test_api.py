@@ -157,9 +157,9 @@ def test_what_is_known_is_not_sent_again(server: Served, job: JobInfo) -> None:
 
 
 def test_a_daemon_without_apps_knows_no_command(server: Served) -> None:
-    """Submission by name is a 404 problem where no app is served."""
+    """Submission by name is a 422 problem where no app is served."""
     answer = ask(server, "/v1/jobs", "POST", json={"app": "x", "command": "y"})
-    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_command")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_command")
 
 
 def test_health_and_status(server: Served, client: Client) -> None:

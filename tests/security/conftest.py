@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance.daemon import Daemon, Gate
+from acceptance.daemon import PROGRAMS, Daemon, Gate
 
 from .wire import Wire
 
@@ -19,7 +19,7 @@ def wire_to(daemon: Daemon) -> Wire:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A running daemon of the module's own."""
     daemon = Daemon(tmp_path_factory.mktemp("shared"))
-    yield daemon.start()
+    yield daemon.start("--app", str(PROGRAMS / "kinds.py"))
     daemon.close()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_r15_every_act_has_its_line(daemon: Daemon, gate: Gate) -> None:
     wire = wire_to(daemon)
     job = daemon.submit("obey", gate.path)
     gate.arrival()
-    wire.post(f"/v1/jobs/{job}/kill", {"signal": 10})
+    wire.post(f"/v1/jobs/{job}/kill", {"signal": int(signal.SIGCONT)})
     wire.post(f"/v1/jobs/{job}/cancel", {})
     daemon.final(job)
     again = wire.post(f"/v1/jobs/{job}/rerun", {}).json()["id"]

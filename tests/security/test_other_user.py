@@ -97,7 +97,7 @@ def stranger(daemon: Daemon, job: str) -> dict[str, Any]:
     """What becomes of all that another user tries."""
     root = Path(daemon.home.root)
     # A few: whoever fails oftener is kept waiting, and who he is makes no difference there.
-    asked = [(method, path) for path in every_path()[:1] for method in METHODS[:7]]
+    asked = [(method, path) for path in every_path(wire_to(daemon))[:1] for method in METHODS[:7]]
     told = {
         "port": wire_to(daemon).port,
         "frame": frames.encode(frames.PING, {"protocol": PROTOCOL}).hex(),
