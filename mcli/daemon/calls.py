@@ -13,7 +13,7 @@ from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError
 from mcli.outcome import read_outcome
-from mcli.output import read_records
+from mcli.output import last_line
 from mcli.queue import CALL_PRIORITY
 from mcli.stream import Stream
 
@@ -56,21 +56,10 @@ class Calls:
 
     async def last_words(self, job_id: str) -> str:
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        return await asyncio.to_thread(_last_line, path)
+        return await asyncio.to_thread(last_line, path, Stream.STDERR)
 
     async def withheld(self, job_id: str) -> str | None:
         attempt = self._dispatcher.get(job_id).attempt
         folder = self._dispatcher.home.job(job_id)
         outcome = await asyncio.to_thread(read_outcome, folder, attempt)
         return outcome.withheld if outcome is not None else None
-
-
-def _last_line(path: str) -> str:
-    """The last line on stderr, as far as its end is short."""
-    tail, offset = b"", 0
-    while records := read_records(path, offset):
-        offset = records[-1].next_offset
-        said = [record.data for record in records if record.stream is Stream.STDERR]
-        tail = b"".join([tail, *said])[-4096:]
-    lines = tail.decode(errors="replace").splitlines()
-    return next((line for line in reversed(lines) if line.strip()), "").strip()
