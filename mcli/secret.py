@@ -11,7 +11,7 @@ MASK: Final = "***"
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET: Final = re.compile(
-    "passw.*|pass|passphrase|passcode|pwd|pin|tokens?|secrets?|keys?|apikey|auth|authorization"
+    "passw.*|pass|passphrase|passcode|pwd|pin|token|secrets?|key|apikey|auth|authorization"
     "|bearer|credentials?|cookies?|dsn"
 )
 _ENDINGS: Final = (

@@ -33,7 +33,7 @@ from mcli.version import __version__
 
 log = logging.getLogger("mcli.http")
 
-CODES: Final = {404: "not_found", 405: "method_not_allowed", 413: "content_too_large"}
+CODES: Final = {404: "no_such_path", 405: "method_not_allowed", 413: "content_too_large"}
 """The ``code`` of an error that the framework tells; others are spelled as HTTP calls them."""
 
 

@@ -96,7 +96,7 @@ def test_wrong_method_names_all_that_are_right(kiosk: Kiosk) -> None:
 def test_unknown_path_is_a_problem(kiosk: Kiosk) -> None:
     """404 as a problem document."""
     answer = kiosk.ask("GET", "/nowhere")
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path")
 
 
 # In the background ------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_schema_pages_are_not_served(server: Served) -> None:
     """What is not a route of ours is a 404 problem, the framework's own pages included."""
     for path in ("/docs", "/redoc", "/openapi.json", "/v1/nothing"):
         answer = ask(server, path)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path")
 
 
 def test_wrong_method_says_which_is_right(server: Served) -> None:
