@@ -152,7 +152,8 @@ def test_stop_with_open_answers(daemon: Daemon, gate: Gate) -> None:
     inside = gate.arrival()
     inside.do("print('one')")
     words = [sys.executable, "-m", "mcli", "logs", "-f", job_id]
-    followers = [daemon.begin(*words) for _ in range(20)]
+    env = {"MCLI_RECONNECT": "0.2"}  # another daemon is not waited for
+    followers = [daemon.begin(*words, env=env) for _ in range(20)]
     for follower in followers:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "one\n"
