@@ -82,9 +82,12 @@ class BadParameters(RequestError):
 
     code = "bad_parameters"
 
-    def __init__(self, message: str, errors: Sequence[dict[str, str]] = ()) -> None:
-        super().__init__(message)
-        self.errors = list(errors)
+    def __init__(self, errors: Sequence[dict[str, str]] | str = ()) -> None:
+        """What is wrong with each parameter; or, at the other end, all of it in a line."""
+        known = [] if isinstance(errors, str) else list(errors)
+        told = "; ".join(each["message"].removesuffix(".") for each in known)
+        super().__init__(errors if isinstance(errors, str) else told)
+        self.errors = known
         """``parameter`` and ``message``, one for each parameter that is wrong."""
 
 

@@ -360,8 +360,7 @@ class Apps:
             raise UnknownCommand(f"the app {app} has no command {command!a}; it has: {names}")
         checked = await hosted.describer.check(command, params, {})
         if checked.errors:
-            detail = "; ".join(error["message"] for error in checked.errors)
-            raise BadParameters(detail, checked.errors)
+            raise BadParameters(checked.errors)
         return self.invocation(hosted.entry, known[command], checked)
 
     async def check(

@@ -116,7 +116,7 @@ async def read(request: Request, mount: Mount, uploads: Uploads) -> Given:
 def _refuse(names: Any, why: str) -> None:
     errors = [{"parameter": name, "message": f"{name!a} {why}"} for name in names]
     if errors:
-        raise BadParameters(errors[0]["message"], errors)
+        raise BadParameters(errors)
 
 
 def _query(request: Request) -> dict[str, list[str]]:

@@ -99,8 +99,7 @@ class Handler:
         given = await read(request, self.mount, uploads)
         checked = await self._jobs.check(self.mount, given.values, given.texts)
         if checked.errors:
-            detail = "; ".join(error["message"] for error in checked.errors)
-            raise BadParameters(detail, checked.errors)
+            raise BadParameters(checked.errors)
         return Call(mount=self.mount, checked=checked, job_id=job_id, key=key, request=given.digest)
 
     async def _answer(self, request: Request, job: Document) -> Response:
