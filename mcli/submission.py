@@ -7,13 +7,14 @@ before anything is sent.
 
 import os
 import sys
+import time
 from typing import Any
 
 from mcli import replay
 from mcli.attach import submit as send
 from mcli.call import is_hidden, texts
 from mcli.command_line import command_line
-from mcli.errors import MCLIError, OutcomeUnknown, RequestError
+from mcli.errors import MCLIError, Refused, RequestError
 from mcli.handle import Job
 from mcli.home import Home
 from mcli.ids import new_id
@@ -35,6 +36,7 @@ def submit(command: Any, /, **params: Any) -> Job:
         click.UsageError: A value is missing or wrong, in Click's own words; or no words
             stand for it.
         DaemonNotRunning: There is no daemon. Nothing was sent, and nothing is run here.
+        Refused: It was not accepted, and will not be.
         OutcomeUnknown: It may have been accepted.
     """
     click_command = _command(command)
@@ -56,7 +58,10 @@ def submit(command: Any, /, **params: Any) -> Job:
     invocation = invocation_of(name, place, words, source="python", **told)
     accepted = send(invocation, home=home, job_id=job_id, detach=True)
     if accepted is None:
-        raise OutcomeUnknown(f"job {job_id} was not accepted, and not run; submit it again")
+        from mcli.store.arbiter import withdraw
+
+        withdraw(home.database, job_id, time.time())
+        raise Refused(f"job {job_id} was not accepted, and not run; submit it again")
     accepted[0].close()
     return Job(job_id, home=home)
 

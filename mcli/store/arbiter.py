@@ -31,6 +31,10 @@ _CLOSE = """
            reason = CASE :exit_code WHEN 0 THEN NULL ELSE 'exit_nonzero' END
     WHERE id = :id AND route = 'local' AND state = 'running'
 """
+_WITHDRAW = """
+    UPDATE jobs SET finished_at = :now, state = 'cancelled', reason = 'client_gone'
+    WHERE id = :id AND route = 'local' AND state = 'running'
+"""
 
 
 def settle(
@@ -85,6 +89,12 @@ def close_local(database: str, job_id: str, exit_code: int, now: float) -> None:
     end = {"id": job_id, "exit_code": exit_code, "now": now}
     with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
         connection.execute(_CLOSE, end)
+
+
+def withdraw(database: str, job_id: str, now: float) -> None:
+    """Note that a job will not run, neither here, where it was taken, nor there. Best effort."""
+    with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
+        connection.execute(_WITHDRAW, {"id": job_id, "now": now})
 
 
 def is_known(database: str, job_id: str) -> bool:

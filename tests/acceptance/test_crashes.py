@@ -130,6 +130,22 @@ def test_workers_of_a_dead_daemon_end(daemon: Daemon) -> None:
 HERE, ONCE = "here", "once"
 
 
+def test_submission_that_the_daemon_did_not_live_to_accept(stopped: Daemon) -> None:
+    """
+    ``submit`` says that it was not accepted, and no later daemon runs it: it is cancelled.
+    """
+    stopped.start(MCLI_FAILPOINT="pre-commit:kill")
+    pid = stopped.pid
+    shop = str(Path(PUPPET).with_name("shop.py"))
+    caller = stopped.begin(sys.executable, shop, stdin=subprocess.PIPE)
+    _, err = caller.communicate("answer = below.submit()", timeout=DEADLINE_S)
+    assert gone(pid)
+    assert "was not accepted, and not run; submit it again" in err
+    stopped.start()
+    (job,) = stopped.jobs()
+    assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
+
+
 @pytest.mark.parametrize(
     ("point", "outcome"),
     [

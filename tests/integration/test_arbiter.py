@@ -17,7 +17,7 @@ from mcli.errors import Conflict, InvalidTransition, OutcomeUnknown
 from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.states import Reason, State
-from mcli.store.arbiter import close_local, settle
+from mcli.store.arbiter import close_local, settle, withdraw
 from mcli.store.store import Store
 
 WAIT_S = 30.0
@@ -128,6 +128,18 @@ def test_only_a_job_that_ran_here_is_closed(store: Store) -> None:
     job = accept(store, new_id())
     close_local(store.path, job.id, 0, 5.0)
     assert store.read(queue.get, job.id) == job
+
+
+def test_job_that_will_not_run_is_withdrawn(store: Store) -> None:
+    """A process that has taken a job, and does not run it, says so; no other job is touched."""
+    job_id, other = new_id(), new_id()
+    take(store, job_id)
+    accept(store, other)
+    for each in (job_id, other):
+        withdraw(store.path, each, now=5.0)
+    job = store.read(queue.get, job_id)
+    assert (job.state, job.reason, job.finished_at) == (State.CANCELLED, Reason.CLIENT_GONE, 5.0)
+    assert store.read(queue.get, other).state is State.QUEUED
 
 
 def test_closing_is_best_effort(tmp_path: Path) -> None:
