@@ -1,7 +1,14 @@
 """``python -m mcli.daemon``: the daemon in this process, as ``mcli daemon start`` begins it."""
 
+import gc
 import sys
 
-from mcli.daemon.server import main
 
-sys.exit(main(sys.argv[1:]))
+def _main() -> int:
+    gc.disable()  # until it serves: what is imported stays, and looking through it takes time
+    from mcli.daemon.server import main
+
+    return main(sys.argv[1:])
+
+
+sys.exit(_main())

@@ -19,6 +19,9 @@ class Limits:
     header_max: int = 64 * 1024
     """Bytes of a request's line and headers."""
 
+    head_s: float = 10.0
+    """Seconds in which the head of a request has to come."""
+
     connections_max: int = 200
     """Connections that are open at once."""
 

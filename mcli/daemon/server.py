@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -162,6 +163,7 @@ class _Server:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
+        _keep_what_is_there()
         await self._stop.wait()
         log.info("daemon.stopping")
         dispatcher.drain()
@@ -171,7 +173,7 @@ class _Server:
         tell.cancel()
         apps.close()
         dispatcher.pool.close()
-        server.should_exit = True
+        server.stop()
         await web
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
@@ -206,6 +208,12 @@ def _reap(dispatcher: Dispatcher) -> None:
             if pid == 0:
                 return
             dispatcher.reaped(pid, status)
+
+
+def _keep_what_is_there() -> None:
+    """What has been made until now stays to the end, when it need not be looked through either."""
+    gc.freeze()
+    gc.enable()
 
 
 def _become_subreaper() -> None:

@@ -8,6 +8,7 @@ never comes to its end) is answered here, in the same form as everywhere else.
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,18 +24,41 @@ from mcli.problem import MEDIA_TYPE, problem
 GRACE_S: Final = 0.25
 """Seconds that open answers get when the daemon stops."""
 
-HEAD_S: Final = 10.0
-"""Seconds in which the head of a request has to come."""
+DATE_S: Final = 1.0
+"""Seconds after which the date that answers carry is written anew."""
 
 UNREADABLE: Final = "this is no HTTP request, or its head is too long, or has no Host, or two"
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn, without signals: those are the daemon's."""
+    """uvicorn, without signals, which are the daemon's; it ends when told to, not at a next look."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def stop(self) -> None:
+        """Have ``serve`` return, at once if no answer is open and else after ``GRACE_S``."""
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), DATE_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # in which those without an open answer are gone
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
 
 
 def web_server(app: ASGIApp, limits: Limits, tls: tuple[str, str] | None = None) -> WebServer:
@@ -42,6 +66,7 @@ def web_server(app: ASGIApp, limits: Limits, tls: tuple[str, str] | None = None)
 
     class Protocol(Connection):
         connections_max = limits.connections_max
+        head_s = limits.head_s
 
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
@@ -66,6 +91,7 @@ class Connection(H11Protocol):
     """One connection."""
 
     connections_max = 0
+    head_s = 0.0
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -73,7 +99,7 @@ class Connection(H11Protocol):
         if len(self.connections) > self.connections_max:
             self._answer(503, "too_many_connections", "too many connections; try again")
         else:
-            self._patience = self.loop.call_later(HEAD_S, self._check_head, None)
+            self._patience = self.loop.call_later(self.head_s, self._check_head, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._patience is not None:
@@ -84,7 +110,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
         if self._patience is not None:
             self._patience.cancel()
-        self._patience = self.loop.call_later(HEAD_S, self._check_head, self.cycle)
+        self._patience = self.loop.call_later(self.head_s, self._check_head, self.cycle)
 
     def _check_head(self, last: Any) -> None:
         """Whether another request has come since *last*; if not, it is not waited for any more."""

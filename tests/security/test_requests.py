@@ -278,15 +278,18 @@ def asking(**rules: Any) -> Iterator[Callable[..., requests.Response]]:
             app, token="t" * 32, allowed_hosts={host}, logins=Logins(), limits=limits, **rules
         )
         server = web_server(guard, limits)
-        thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])))
+        loop = asyncio.new_event_loop()
+        serving = server.serve(sockets=[listening])
+        thread = Thread(target=loop.run_until_complete, args=[serving])
         thread.start()
         try:
             yield lambda method, **options: requests.request(
                 method, f"http://{host}/x", timeout=10, **options
             )
         finally:
-            server.should_exit = True
+            loop.call_soon_threadsafe(server.stop)
             thread.join()
+            loop.close()
 
 
 TOKEN = {"Authorization": "Bearer " + "t" * 32}
