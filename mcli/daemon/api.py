@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from mcli.daemon import docs, feed, jobs, login, programs
 from mcli.daemon.auth import Guard
@@ -64,13 +65,14 @@ def create_app(
     app.state.apps = apps or NoApps()
     app.state.canary = Canary(dispatcher)
     app.state.metrics = Metrics(dispatcher)
-    for router in (routes, jobs.routes, feed.routes, login.routes):
-        app.include_router(router)
+    own = [routes, jobs.routes, feed.routes, login.routes]
     if endpoints is not None:
         app.state.endpoints = endpoints
-        app.include_router(programs.routes)
-        app.include_router(docs.routes)
+        own += [programs.routes, docs.routes]
         app.router.default = endpoints
+    for router in own:
+        app.include_router(router)
+    app.state.routes = [route for router in own for route in router.routes]
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -118,7 +120,20 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    return _problem(request, code, status, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if allowed := _allowed(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else None:
+        headers["Allow"] = ", ".join(sorted(allowed))
+    return _problem(request, code, status, str(error.detail), headers=headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods of all routes of the daemon's own at that path; the framework tells one's."""
+    return {
+        method
+        for route in request.app.state.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods
+    }
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

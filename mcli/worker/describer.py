@@ -140,7 +140,7 @@ def _serve(config: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         _serve(json.loads(sys.argv[1]))
-    except Exception:
+    except Exception:  # noqa: BLE001 - nobody else would tell of it
         traceback.print_exc()  # into the daemon's log, where people are told to look
     finally:
         os._exit(0)  # whatever the app has started in this process
