@@ -16,6 +16,7 @@ from mcli.errors import (
     AppBroken,
     BadParameters,
     Conflict,
+    DaemonError,
     InvalidTransition,
     JobFailed,
     MCLIError,
@@ -76,13 +77,13 @@ def refused(error: MCLIError, instance: str, *, public: bool = False) -> Respons
     more: Document = {}
     if isinstance(error, BadParameters) and error.errors:
         more["errors"] = error.errors
-    if isinstance(error, Refused):  # to send it again is safe
-        more["accepted"] = False
     if isinstance(error, AppBroken) and error.traceback:
         more["traceback"] = error.traceback
     if isinstance(error, Refused):  # nothing was taken: to send it again is safe
         more["accepted"] = False
     soon = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, Unfinished)
+    if type(error) is DaemonError:  # the job may run on: whoever asks again runs it twice
+        soon = False
     headers = {"Retry-After": str(RETRY_S)} if soon else None
     return _problem(error.code, status, str(error), instance, more, headers)
 
