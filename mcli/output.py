@@ -15,6 +15,7 @@ import array
 import errno
 import fcntl
 import os
+import re
 import struct
 import termios
 import time
@@ -25,6 +26,7 @@ from mcli.stream import Stream
 
 HEAD: Final = struct.Struct("<QIB3x")
 _STREAMS: Final = frozenset(Stream)
+_BOX: Final = re.compile(r"╭─ Error ─+╮\n([^╭]*)\n╰─+╯\Z")
 
 
 class Record(NamedTuple):
@@ -159,14 +161,19 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
 
 
 def last_line(path: str, stream: Stream) -> str:
-    """The last line on *stream* that says something, as far as the end of it is short."""
+    """The last line on *stream* that says something, as far as the end of it is short.
+
+    Typer tells an error in a box of several lines: then it is what stands there, as Click tells it.
+    """
     tail, offset = b"", 0
     while records := read_records(path, offset):
         offset = records[-1].next_offset
         said = [record.data for record in records if record.stream is stream]
         tail = b"".join([tail, *said])[-4096:]
-    lines = tail.decode(errors="replace").splitlines()
-    return next((line for line in reversed(lines) if line.strip()), "").strip()
+    text = tail.decode(errors="replace").strip()
+    if (box := _BOX.search(text)) is not None:
+        return "Error: " + " ".join(line.strip("│ ") for line in box[1].splitlines())
+    return text.splitlines()[-1].strip() if text else ""
 
 
 def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:

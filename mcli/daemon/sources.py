@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Final
 
 from mcli import version
 from mcli.appbook import Entry, Origin
@@ -93,10 +93,11 @@ def _pyproject(folder: str) -> str | None:
 def _listed(path: str) -> Sequence[str]:
     try:
         with open(path, "rb") as file:
-            tools: dict[str, Any] = tomllib.load(file).get("tool", {})
+            targets = tomllib.load(file).get("tool", {}).get("mcli", {}).get("apps", [])
+    except AttributeError:  # one of these is no table
+        targets = None
     except (OSError, ValueError) as error:
         raise BadApp(f"cannot read the apps of {path}: {error}") from None
-    targets = tools.get("mcli", {}).get("apps", [])
     if not isinstance(targets, list) or not all(isinstance(each, str) for each in targets):
         raise BadApp(f'{path}: apps in [tool.mcli] must be a list such as ["shop.py"]')
     return targets

@@ -4,12 +4,14 @@ import os
 import resource
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mcli.output import HEAD, Log, Record, read_records
+from mcli.output import HEAD, Log, Record, last_line, read_records
 from mcli.stream import Stream
 
 PIECES = [
@@ -208,3 +210,20 @@ def test_killed_writer_loses_nothing(path: str, pipe: tuple[int, int], at: int) 
     while found := read_records(path, records[-1].next_offset if records else 0):
         records += found
     assert b"".join(each.data for each in records) == b"".join(BLOCKS)
+
+
+TYPER = "import typer\ndef main(): raise typer.BadParameter('too ' + 'long ' * 20)\ntyper.run(main)"
+CLICK = TYPER.replace("typer.run(main)", "click.command(main)()").replace("typer", "click")
+
+
+@pytest.mark.parametrize("program", [TYPER, CLICK])
+def test_last_line_is_the_error_that_was_told(log: Log, path: str, program: str) -> None:
+    """Click tells an error in a line, Typer in a box: it is the same line."""
+    env = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, check=False
+    )
+    log.append(Stream.STDERR, told.stderr)
+    log.append(Stream.STDOUT, b"bye\n")
+    text = "too " + "long " * 20
+    assert last_line(path, Stream.STDERR) == f"Error: Invalid value: {text.strip()}"

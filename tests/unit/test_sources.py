@@ -57,7 +57,10 @@ def test_project_is_found_from_below(tmp_path: Path) -> None:
     assert sources.project(str(below)) == []
 
 
-@pytest.mark.parametrize("text", ["[tool.mcli]\napps = 'shop.py'", "[tool.mcli]\napps = [1]", "["])
+@pytest.mark.parametrize(
+    "text",
+    ["[tool.mcli]\napps = 'shop.py'", "[tool.mcli]\napps = [1]", "[tool]\nmcli = 'shop.py'", "["],
+)
 def test_project_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     """What is no list of apps is told, with the file's path; the daemon starts without them."""
     (tmp_path / "pyproject.toml").write_text(text)
