@@ -94,6 +94,7 @@ def _rules(endpoints: Endpoints | None) -> dict[str, Any]:
     return {
         "prepare": endpoints.prepare,
         "is_open": lambda *at: docs.is_open(*at) or endpoints.is_public(*at),
+        "is_call": endpoints.is_call,
         "takes_upload": endpoints.takes_upload,
     }
 

@@ -73,6 +73,7 @@ class Guard:
         logins: Where the sessions of browsers are.
         prepare: Waited for before the rules are asked: what is open may have changed.
         is_open: Routes that need no token.
+        is_call: Routes that run a command, whatever their method.
         takes_upload: Routes that take ``multipart/form-data`` beside JSON.
         clock: Seconds; only goes forward.
     """
@@ -87,6 +88,7 @@ class Guard:
         limits: Limits,
         prepare: Callable[[str, str], Awaitable[None]] = at_once,
         is_open: Rule = never,
+        is_call: Rule = never,
         takes_upload: Rule = never,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,6 +99,7 @@ class Guard:
         self._limits = limits
         self._prepare = prepare
         self._is_open = is_open
+        self._is_call = is_call
         self._takes_upload = takes_upload
         self._clock = clock
         self._failures = Bucket(limits.failures_per_min / 60, limits.failures_per_min)
@@ -180,7 +183,8 @@ class Guard:
     # How much they may ---------------------------------------------------------------------
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, client: str) -> None:
-        if is_submission(scope["method"], scope["path"]):
+        at = scope["method"], scope["path"]
+        if is_submission(*at) or self._is_call(*at):
             wait_s = self._submissions.take(client, self._clock())
             if wait_s:
                 raise _too_many("submissions", wait_s)
@@ -224,7 +228,9 @@ def _too_many(what: str, wait_s: float) -> Refusal:
 
 
 def is_submission(method: str, path: str) -> bool:
-    """Whether it makes a job: on its own route, by running one again, or at an endpoint."""
+    """Whether it makes a job by what it looks like: on its own route, by running one again, or at
+    what may be an endpoint.
+    """
     if method not in ("POST", "PUT", "PATCH", "DELETE"):
         return False
     if not path.startswith("/v1/"):

@@ -41,6 +41,10 @@ class Endpoints:
         """Wait until all of it is known, as it is now."""
         await self._apps.fresh()
 
+    def is_call(self, method: str, path: str) -> bool:
+        """Whether it runs a command."""
+        return self._find(method, path) is not None
+
     def is_public(self, method: str, path: str) -> bool:
         """Whether anybody may call it."""
         mount = self._find(method, path)
