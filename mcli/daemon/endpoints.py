@@ -68,16 +68,12 @@ class Endpoints:
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed: set[str] = set()
+        partly = False
         for route in self.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found, route=route)
                 await route.handle(scope, receive, send)
                 return
-            if match is Match.PARTIAL:
-                allowed |= route.methods or set()
-        if allowed:
-            headers = {"Allow": ", ".join(sorted(allowed))}
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers=headers)
-        raise HTTPException(HTTPStatus.NOT_FOUND)
+            partly = partly or match is Match.PARTIAL
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED if partly else HTTPStatus.NOT_FOUND)
