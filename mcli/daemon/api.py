@@ -24,6 +24,7 @@ from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.metrics import Counted, Metrics
+from mcli.daemon.paths import Paths
 from mcli.daemon.ports import Apps, Dispatcher, NoApps
 from mcli.daemon.reply import Daemon, Document
 from mcli.endpoints.answer import STATUS, refused
@@ -57,20 +58,26 @@ def create_app(
         limits: How much a client may ask.
     """
     app = FastAPI(
-        title="mcli", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+        title="mcli",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
     )
     app.state.dispatcher = dispatcher
     app.state.logins = Logins()
     app.state.apps = apps or NoApps()
     app.state.canary = Canary(dispatcher)
     app.state.metrics = Metrics(dispatcher)
-    for router in (routes, jobs.routes, feed.routes, login.routes):
-        app.include_router(router)
+    own = [routes, jobs.routes, feed.routes, login.routes]
     if endpoints is not None:
         app.state.endpoints = endpoints
-        app.include_router(programs.routes)
-        app.include_router(docs.routes)
+        own += [programs.routes, docs.routes]
         app.router.default = endpoints
+    for router in own:
+        app.include_router(router)
+    app.state.paths = Paths(own, endpoints)
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -81,6 +88,7 @@ def create_app(
         allowed_hosts=allowed_hosts,
         logins=app.state.logins,
         limits=limits or Limits(),
+        template=app.state.paths.template,
         **_rules(endpoints),
     )
     app.add_middleware(Counted, metrics=app.state.metrics)
@@ -94,6 +102,7 @@ def _rules(endpoints: Endpoints | None) -> dict[str, Any]:
     return {
         "prepare": endpoints.prepare,
         "is_open": lambda *at: docs.is_open(*at) or endpoints.is_public(*at),
+        "is_call": endpoints.is_call,
         "takes_upload": endpoints.takes_upload,
     }
 
@@ -116,9 +125,17 @@ def _place(error: Mapping[str, Any]) -> str:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = error.status_code
+    status, detail, headers = error.status_code, str(error.detail), error.headers
+    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "there is nothing at this path; /docs and /openapi.json show all that there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allow = ", ".join(request.app.state.paths.methods(request.url.path))
+        detail, headers = (
+            f"{request.method} cannot be asked for here; use {allow}",
+            {"Allow": allow},
+        )
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    return _problem(request, code, status, str(error.detail), headers=error.headers)
+    return _problem(request, code, status, detail, headers=headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -75,6 +75,12 @@ def _unfit(mount: Mount) -> str | None:
             return f"{mount.shown}: {mount.endpoint.path} has {{{name}}}, which is no parameter"
         if names.count(name) > 1 or depth(param.schema) > 0:
             return f"{mount.shown}: {{{name}}} in a path must be one value, and stand there once"
+    for param in mount.command.params:
+        if param.secret and (mount.in_query or param.name in names):
+            return (
+                f"{mount.shown}: a secret has no place in a URL: {param.name} of {mount.route}; "
+                "use POST, with it in the body"
+            )
     for param in mount.others():
         if mount.in_query and depth(param.schema) > 1:
             return f"{mount.shown}: a query cannot hold lists of lists as {param.name}; use POST"

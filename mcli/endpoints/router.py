@@ -42,8 +42,6 @@ def router(mounts: Iterable[Mount], jobs: Jobs, *, bearer: bool) -> APIRouter:
             status_code=202 if mount.endpoint.background else 200,
             openapi_extra=told,
         )
-        if method == "GET":
-            routes.add_api_route(path, handler, methods=["HEAD"], include_in_schema=False)
     return routes
 
 

@@ -81,22 +81,36 @@ def test_word_comes_before_placeholder(kiosk: Kiosk) -> None:
     assert kiosk.ask("GET", "/items/count").json() == 0
 
 
-def test_head_is_get_without_its_body(kiosk: Kiosk) -> None:
-    """HEAD answers as GET does, without a body."""
+def test_head_runs_nothing(kiosk: Kiosk) -> None:
+    """HEAD is not allowed where GET runs a command."""
+    before = kiosk.daemon.mcli("ps", "--json").stdout
     answer = kiosk.ask("HEAD", "/items/7")
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
+    assert kiosk.daemon.mcli("ps", "--json").stdout == before
 
 
 def test_wrong_method_names_all_that_are_right(kiosk: Kiosk) -> None:
     """405 with the methods of every endpoint at that path."""
     answer = kiosk.ask("PUT", "/items/7")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, HEAD")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
 
 
-def test_unknown_path_is_a_problem(kiosk: Kiosk) -> None:
-    """404 as a problem document."""
-    answer = kiosk.ask("GET", "/nowhere")
-    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path")
+@pytest.mark.parametrize("path", ["/nowhere", "/healthz/", "/v1/jobs/", "/greet/", "/v1/nowhere"])
+def test_unknown_path_is_a_problem(kiosk: Kiosk, path: str) -> None:
+    """404 as a problem document that tells where to look; nobody is sent elsewhere."""
+    answer = kiosk.ask("GET", path, allow_redirects=False)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["instance"]) == (404, "no_such_path", path)
+    assert "/openapi.json" in told["detail"]
+
+
+def test_wrong_method_of_the_daemons_own_path(kiosk: Kiosk) -> None:
+    """405 with the methods of every route at that path, in the header and in words."""
+    answer = kiosk.ask("PATCH", "/v1/jobs")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert answer.json()["detail"] == "PATCH cannot be asked for here; use GET, POST"
+    one = kiosk.ask("PATCH", "/v1/jobs/x")
+    assert one.headers["Allow"] == "DELETE, GET, PUT"
 
 
 # In the background ------------------------------------------------------------------------
