@@ -22,7 +22,7 @@ from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown
 from mcli.home import Home
 from mcli.outcome import read_outcome
-from mcli.output import last_line
+from mcli.output import last_words
 from mcli.parameters import check
 from mcli.problem import error_in
 from mcli.stream import Stream
@@ -112,7 +112,7 @@ class Local:
     async def last_words(self, job_id: str) -> str:
         """The last line that the job has written to stderr; empty if there is none."""
         path = os.path.join(self.folder(job_id), "output.log")
-        return await asyncio.to_thread(last_line, path, Stream.STDERR)
+        return await asyncio.to_thread(last_words, path, Stream.STDERR)
 
     async def withheld(self, job_id: str) -> str | None:
         """Why the value that the command returned was not kept; None if it was."""

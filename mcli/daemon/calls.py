@@ -13,7 +13,7 @@ from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError
 from mcli.outcome import read_outcome
-from mcli.output import last_line
+from mcli.output import last_words
 from mcli.queue import CALL_PRIORITY
 from mcli.stream import Stream
 
@@ -56,7 +56,7 @@ class Calls:
 
     async def last_words(self, job_id: str) -> str:
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        return await asyncio.to_thread(last_line, path, Stream.STDERR)
+        return await asyncio.to_thread(last_words, path, Stream.STDERR)
 
     async def withheld(self, job_id: str) -> str | None:
         attempt = self._dispatcher.get(job_id).attempt

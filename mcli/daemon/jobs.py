@@ -18,8 +18,9 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from mcli.daemon.ports import Apps, Dispatcher
-from mcli.daemon.reply import Daemon, Preference, accepted, live_headers
-from mcli.endpoints.prefer import WAIT_MAX_S, digest, idempotency_key, json_response
+from mcli.daemon.reply import Daemon, heeded
+from mcli.endpoints.answer import accepted, live_headers
+from mcli.endpoints.prefer import WAIT_MAX_S, Preference, digest, idempotency_key, json_response
 from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source
@@ -64,7 +65,7 @@ async def submit(request: Request, daemon: Daemon, body: Submission) -> Response
     """Run a command of an app as a job."""
     job, repeated = await _submitted(request, daemon, new_id(), body)
     prefer = Preference.of(request)
-    return accepted(await prefer.heeded(daemon, job), prefer, replayed=repeated)
+    return accepted(await heeded(prefer, daemon, job), prefer, replayed=repeated)
 
 
 @routes.put("/v1/jobs/{job_id}", status_code=202, responses=ENDED)
@@ -74,7 +75,7 @@ async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -
         raise RequestError(f"{job_id[:80]!a} is no job id: a UUID in lower case is one")
     job, repeated = await _submitted(request, daemon, job_id, body)
     prefer = Preference.of(request)
-    answer = accepted(await prefer.heeded(daemon, job), prefer, replayed=job.id != job_id)
+    answer = accepted(await heeded(prefer, daemon, job), prefer, replayed=job.id != job_id)
     if repeated:
         answer.status_code = 200
     return answer
@@ -141,7 +142,7 @@ async def job(request: Request, job: Job) -> Response:
     """One job. It is 200 also for one that failed; ``If-None-Match`` spares what is known."""
     document = job.document()
     etag = f'W/"{digest(document).hex()}"'
-    headers = {"ETag": etag, **live_headers(job)}
+    headers = {"ETag": etag, **live_headers(document)}
     if _is_known(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return json_response(document, headers=headers)
@@ -158,7 +159,8 @@ async def wait(
 ) -> Response:
     """The job when it is final, or as it is when the time is up."""
     found = await daemon.wait(job.id, timeout_s)
-    return json_response(found.document(), headers=live_headers(found))
+    document = found.document()
+    return json_response(document, headers=live_headers(document))
 
 
 @routes.get("/v1/jobs/{job_id}/result")
@@ -202,7 +204,7 @@ async def rerun(request: Request, job: Job, daemon: Daemon) -> Response:
     key = idempotency_key(request)
     again, repeated = await daemon.rerun(job.id, key=key, request=digest("rerun", job.id))
     prefer = Preference.of(request)
-    return accepted(await prefer.heeded(daemon, again), prefer, replayed=repeated)
+    return accepted(await heeded(prefer, daemon, again), prefer, replayed=repeated)
 
 
 @routes.delete("/v1/jobs/{job_id}", status_code=204)

@@ -93,6 +93,17 @@ def test_background_job_is_found_again(ask: Ask) -> None:
     assert code(ask("POST", f"{place}/cancel")) == (409, "invalid_transition")
 
 
+def test_prefix_stands_before_every_path(daemon: Daemon) -> None:
+    """Under a prefix, a placeholder in it too, Location is where the job is found."""
+    process, ask = serve(daemon, OWN_PREFIX="/api/{tenant}")
+    answer = ask("POST", "/api/J%C3%BCrgen%20B/size", files={"source": b"xyz"})
+    place = answer.headers["Location"]
+    assert place == f"/api/J%C3%BCrgen%20B/v1/jobs/{answer.json()['id']}"
+    assert ask("GET", place).json()["id"] == answer.json()["id"]
+    process.terminate()
+    process.wait(DEADLINE_S)
+
+
 def test_job_is_cancelled(daemon: Daemon, ask: Ask) -> None:
     """What runs has no result, and can be ended."""
     place = ask("POST", "/forever").headers["Location"]
