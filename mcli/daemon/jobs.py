@@ -20,7 +20,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from mcli.daemon.ports import Apps, Dispatcher
 from mcli.daemon.reply import Daemon, heeded
 from mcli.endpoints.answer import accepted, live_headers
+from mcli.endpoints.operation import KEY, PREFER, response
 from mcli.endpoints.prefer import WAIT_MAX_S, Preference, digest, idempotency_key, json_response
+from mcli.endpoints.schema import JOB, JOBS
 from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source
@@ -28,10 +30,17 @@ from mcli.job import JobInfo
 from mcli.outcome import read_outcome
 from mcli.states import State
 
-ENDED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The job: it was there before, or has ended in the time to wait."}
+Responses = dict[int | str, dict[str, Any]]
+
+SUBMITTED: Final[Responses] = {
+    200: response("The job: it was there before, or has ended in the time to wait.", JOB),
+    202: response("The job, accepted.", JOB),
 }
-"""How a submission is answered besides 202."""
+FOUND: Final[Responses] = {200: response("The job.", JOB)}
+TOLD: Final[Responses] = {202: response("The job, which has been told.", JOB)}
+
+HEADERS: Final = {"parameters": [KEY, PREFER]}
+"""What a submission may say besides."""
 
 _NAME: Final = re.compile(r"[0-9a-f-]{1,36}")
 
@@ -60,7 +69,7 @@ class Submission(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-@routes.post("/v1/jobs", status_code=202, responses=ENDED)
+@routes.post("/v1/jobs", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def submit(request: Request, daemon: Daemon, body: Submission) -> Response:
     """Run a command of an app as a job."""
     job, repeated = await _submitted(request, daemon, new_id(), body)
@@ -68,7 +77,7 @@ async def submit(request: Request, daemon: Daemon, body: Submission) -> Response
     return accepted(await heeded(prefer, daemon, job), prefer, replayed=repeated)
 
 
-@routes.put("/v1/jobs/{job_id}", status_code=202, responses=ENDED)
+@routes.put("/v1/jobs/{job_id}", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -> Response:
     """The same under an id that the caller has made: to be repeated when no answer came."""
     if not is_id(job_id):
@@ -99,7 +108,7 @@ async def _submitted(
 # Looking --------------------------------------------------------------------------------
 
 
-@routes.get("/v1/jobs")
+@routes.get("/v1/jobs", responses={200: response("Jobs.", JOBS)})
 async def jobs(
     request: Request,
     daemon: Daemon,
@@ -137,7 +146,7 @@ def _next(request: Request, last: str) -> str:
     return f'<{request.url.path}?{urlencode([*asked, ("before", last)])}>; rel="next"'
 
 
-@routes.get("/v1/jobs/{job_id}", responses={304: {"description": "It is as it was."}})
+@routes.get("/v1/jobs/{job_id}", responses=FOUND | {304: {"description": "It is as it was."}})
 async def job(request: Request, job: Job) -> Response:
     """One job. It is 200 also for one that failed; ``If-None-Match`` spares what is known."""
     document = job.document()
@@ -153,7 +162,7 @@ def _is_known(lines: list[str], etag: str) -> bool:
     return "*" in known or etag.removeprefix("W/") in known
 
 
-@routes.get("/v1/jobs/{job_id}/wait")
+@routes.get("/v1/jobs/{job_id}/wait", responses=FOUND)
 async def wait(
     job: Job, daemon: Daemon, timeout_s: Annotated[float, Query(ge=0, le=WAIT_MAX_S)] = 30.0
 ) -> Response:
@@ -179,7 +188,7 @@ async def result(job: Job, daemon: Daemon) -> Response:
 # Acting ---------------------------------------------------------------------------------
 
 
-@routes.post("/v1/jobs/{job_id}/cancel", status_code=202)
+@routes.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=TOLD)
 async def cancel(job: Job, daemon: Daemon) -> Response:
     """Ask the job to end: SIGTERM, and SIGKILL after the grace. Repeating it does no harm."""
     return json_response((await daemon.cancel(job.id)).document(), 202)
@@ -191,14 +200,14 @@ class Kill(BaseModel):
     signal: Annotated[int, Field(ge=1, le=64)] = 9
 
 
-@routes.post("/v1/jobs/{job_id}/kill", status_code=202)
+@routes.post("/v1/jobs/{job_id}/kill", status_code=202, responses=TOLD)
 async def kill(job: Job, daemon: Daemon, body: Kill | None = None) -> Response:
     """Send the job a signal; SIGKILL unless another is named."""
     found = await daemon.signal(job.id, (body or Kill()).signal)
     return json_response(found.document(), 202)
 
 
-@routes.post("/v1/jobs/{job_id}/rerun", status_code=202, responses=ENDED)
+@routes.post("/v1/jobs/{job_id}/rerun", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def rerun(request: Request, job: Job, daemon: Daemon) -> Response:
     """Run the same invocation again, as a new job."""
     key = idempotency_key(request)
