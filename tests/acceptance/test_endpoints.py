@@ -121,6 +121,13 @@ def test_prefer_wait(kiosk: Kiosk) -> None:
     assert (answer.json()["state"], answer.json()["exit_code"]) == ("failed", 3)
 
 
+def test_background_timeout_ends_the_job(kiosk: Kiosk) -> None:
+    """A job that runs for longer than its endpoint allows has failed, and says why."""
+    job = kiosk.post("/end-late", {"how": "late"}, Prefer="wait=30").json()
+    told = (job["state"], job["reason"], job["exit_code"], job["timeout_s"])
+    assert told == ("failed", "timeout", 124, 0.5)
+
+
 def test_wait_that_is_too_short(kiosk: Kiosk) -> None:
     """Time is up: 202 with the job as it is."""
     answer = kiosk.post("/end-slowly", {"how": "late"}, Prefer="wait=0")
