@@ -17,17 +17,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from mcli.daemon.kept import Kept
 from mcli.daemon.ports import Apps, Dispatcher
 from mcli.daemon.reply import Daemon, heeded
+from mcli.endpoints import answer
 from mcli.endpoints.answer import accepted, live_headers
 from mcli.endpoints.operation import KEY, PREFER, response
 from mcli.endpoints.prefer import WAIT_MAX_S, Preference, digest, idempotency_key, json_response
 from mcli.endpoints.schema import JOB, JOBS
-from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
+from mcli.errors import InvalidTransition, RequestError, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source
 from mcli.job import JobInfo
-from mcli.outcome import read_outcome
 from mcli.states import State
 
 Responses = dict[int | str, dict[str, Any]]
@@ -84,10 +85,10 @@ async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -
         raise RequestError(f"{job_id[:80]!a} is no job id: a UUID in lower case is one")
     job, repeated = await _submitted(request, daemon, job_id, body)
     prefer = Preference.of(request)
-    answer = accepted(await heeded(prefer, daemon, job), prefer, replayed=job.id != job_id)
+    told = accepted(await heeded(prefer, daemon, job), prefer, replayed=job.id != job_id)
     if repeated:
-        answer.status_code = 200
-    return answer
+        told.status_code = 200
+    return told
 
 
 async def _submitted(
@@ -175,14 +176,7 @@ async def wait(
 @routes.get("/v1/jobs/{job_id}/result")
 async def result(job: Job, daemon: Daemon) -> Response:
     """What the command returned: any JSON value. 409 if it has not ended, or not well."""
-    if not job.is_final:
-        raise Unfinished(f"job {job.id} has not ended yet: it is {job.state}; ask again later")
-    if job.state is not State.SUCCEEDED:
-        raise JobFailed(f"job {job.id} {job.state} ({job.reason})")
-    outcome = await asyncio.to_thread(read_outcome, daemon.home.job(job.id), job.attempt)
-    if outcome is not None and outcome.withheld:
-        raise JobFailed(f"job {job.id} succeeded, but what it returned {outcome.withheld}")
-    return json_response(job.result)
+    return await answer.result(job.document(), Kept(daemon))
 
 
 # Acting ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from mcli.endpoint import Command
 from mcli.endpoints.mount import Mount
+from mcli.endpoints.ports import Document, Kept
 from mcli.endpoints.prefer import RETRY_S, Preference, json_response
 from mcli.errors import (
     AppBroken,
@@ -30,8 +31,6 @@ from mcli.errors import (
 from mcli.output import last_line
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.states import FINAL, Reason, State
-
-Document = dict[str, Any]
 
 STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownJob: 404,
@@ -116,6 +115,25 @@ def is_doubtful(job: Mapping[str, Any]) -> bool:
     """Whether its result may be the description of a value that was not kept."""
     result = job["result"]
     return isinstance(result, dict) and set(result) == {"repr", "truncated"}
+
+
+async def result(job: Document, kept: Kept) -> Response:
+    """What the command of a job returned, alone.
+
+    Raises:
+        Unfinished: It has not ended.
+        JobFailed: It did not succeed, or what it returned was not kept.
+    """
+    if not is_final(job):
+        raise Unfinished(
+            f"job {job['id']} has not ended yet: it is {job['state']}; ask again later"
+        )
+    if not is_success(job):
+        raise JobFailed(f"job {job['id']} {job['state']} ({job['reason']})")
+    withheld = await kept.withheld(job["id"]) if is_doubtful(job) else None
+    if withheld:
+        raise JobFailed(f"job {job['id']} succeeded, but what it returned {withheld}")
+    return json_response(job["result"])
 
 
 def returned(job: Document, withheld: str | None, instance: str) -> Response:

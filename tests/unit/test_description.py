@@ -177,8 +177,10 @@ def test_paths_files_and_what_is_seldom() -> None:
     }
     assert params["folder"].schema["anyOf"][0] == {"type": "string", "format": "path"}
     assert params["corner"].schema == {
-        **{"type": "array", "prefixItems": [{"type": "number"}] * 2},
-        **{"minItems": 2, "maxItems": 2},
+        "type": "array",
+        "prefixItems": [{"type": "number"}] * 2,
+        "minItems": 2,
+        "maxItems": 2,
     }
     assert params["size"].schema["anyOf"][0] == {"enum": ["Small", "Large"]}
     assert (params["region"].required, params["region"].schema["default"]) == (False, "here")
