@@ -149,7 +149,7 @@ def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str |
 def _kept(home: Home) -> list[str]:
     """The apps of --app at the last start, and the directory that it was in, as arguments."""
     told: dict[str, Any] = {}
-    with suppress(FileNotFoundError, ValueError), open(home.address, encoding="utf-8") as file:
+    with suppress(OSError, ValueError), open(home.address, encoding="utf-8") as file:
         told = json.load(file)
     there = []
     for target in told.get("apps", ()):
