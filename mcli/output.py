@@ -158,15 +158,19 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
         os.close(fd)
 
 
-def last_line(path: str, stream: Stream) -> str:
+def last_words(path: str, stream: Stream) -> str:
     """The last line on *stream* that says something, as far as the end of it is short."""
     tail, offset = b"", 0
     while records := read_records(path, offset):
         offset = records[-1].next_offset
         said = [record.data for record in records if record.stream is stream]
         tail = b"".join([tail, *said])[-4096:]
-    lines = tail.decode(errors="replace").splitlines()
-    return next((line for line in reversed(lines) if line.strip()), "").strip()
+    return last_line(tail.decode(errors="replace"))
+
+
+def last_line(text: str) -> str:
+    """The last line that says something; empty if none does."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "").strip()
 
 
 def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:

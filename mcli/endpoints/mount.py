@@ -48,6 +48,11 @@ class Mount(NamedTuple):
         inside = self.placeholders()
         return (param for param in self.command.params if param.name not in inside)
 
+    def prefix(self, path: str) -> str:
+        """What stands before its path in *path*, that of a request to it: its own has as many
+        parts, whatever is in them."""
+        return path.rsplit("/", self.endpoint.path.count("/"))[0]
+
     def key(self) -> tuple[str, str]:
         """Equal for two that would answer to the same requests."""
         return self.endpoint.method, _PLACEHOLDER.sub("{}", self.endpoint.path)

@@ -105,7 +105,8 @@ class Handler:
             preferred = Preference.of(request)
             if preferred.wait_s:
                 job = await self._jobs.wait(job["id"], min(preferred.wait_s, WAIT_MAX_S))
-            return answer.accepted(job, preferred)
+            prefix = self.mount.prefix(request.url.path)
+            return answer.accepted(job, preferred, prefix=prefix)
         while not answer.is_final(job):
             job = await self._jobs.wait(job["id"], WAIT_MAX_S)
         place = request.url.path
