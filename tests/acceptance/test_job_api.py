@@ -18,6 +18,7 @@ import requests
 from mcli.client import Client
 from mcli.errors import (
     BadParameters,
+    DaemonError,
     InvalidTransition,
     JobFailed,
     KeyReused,
@@ -75,8 +76,8 @@ class Web:
         self._processes[-1].wait(DEADLINE_S)
 
     def close(self) -> None:
-        with suppress(AssertionError):
-            self.daemon.stop("--kill-jobs")
+        with suppress(DaemonError):
+            self.daemon.stop(kill_jobs=True)
         for process in self._processes:
             process.kill()
             process.wait()
