@@ -41,7 +41,11 @@ class Run(Protocol):
 
 def clean_env(**more: str) -> Env:
     """This process's environment without the settings of mcli, and with *more*."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MCLI_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MCLI_") and name != "PYTHONPYCACHEPREFIX"
+    }
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"} | more
 
 

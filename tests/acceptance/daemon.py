@@ -51,7 +51,7 @@ class Daemon:
             "HOME": str(folder),
             "LEDGER": str(self.ledger),
             "MCLI_HOME": self.home.root,
-            "PYTHONPYCACHEPREFIX": str(folder.parent / "pycache"),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": str(PROJECT),
         }
         self.env |= env
