@@ -129,6 +129,24 @@ def stopped(tmp_path: Path, gate: Gate) -> Iterator[Daemon]:  # the gate lets go
     daemon.close()
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon of the module's own."""
+    daemon = Daemon(tmp_path_factory.mktemp("standing"))
+    yield daemon.start()
+    daemon.close()
+
+
+@pytest.fixture
+def shared(standing: Daemon, tmp_path: Path, gate: Gate) -> Iterator[Daemon]:
+    """That one, without jobs, for a test that leaves it as it was; programs run in ``tmp_path``."""
+    standing.cwd = tmp_path
+    pid = standing.pid
+    yield standing
+    standing.clear()
+    assert standing.pid == pid, "a test that ends the daemon needs one of its own"
+
+
 @pytest.fixture
 def daemon(stopped: Daemon) -> Daemon:
     """A running daemon of this test's own."""

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from mcli.cli.launch import READY_FD, end
 from mcli.client import Client
+from mcli.errors import InvalidTransition
 from mcli.home import Home
 from mcli.states import FINAL
 from mcli.ticket import lock_holder
@@ -190,6 +191,19 @@ class Daemon:
             return [line.split() for line in self.ledger.read_text().splitlines()]
         return []
 
+    def clear(self) -> None:
+        """End all programs, end and forget all jobs, for the next test that uses this daemon."""
+        self._end_programs()
+        with self.client() as client:
+            jobs = list(client.jobs())
+            for job in jobs:
+                with suppress(InvalidTransition):  # it has ended already
+                    client.cancel(job["id"])
+            for job in jobs:
+                client.wait(job["id"], DEADLINE_S)
+                client.delete(job["id"])
+        self.ledger.unlink(missing_ok=True)
+
     # The end --------------------------------------------------------------------------
 
     def processes(self) -> dict[int, str]:
@@ -206,13 +220,12 @@ class Daemon:
 
     def close(self) -> None:
         """End all that is left; nothing may be left after that."""
-        for process in self._processes:
-            process.kill()
-            process.communicate()
-        if lock_holder(self.home.lock) is not None:
+        self._end_programs()
+        alone = lock_holder(self.home.lock) is None
+        if not alone:
             self.stop(kill_jobs=True)
-        else:
-            for pid in self.processes():  # without a daemon nobody else would end the jobs
+        if alone or self._crashed():  # its jobs live on, and its workers wait for the next one
+            for pid in self.processes():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         for started in self._daemons:
@@ -220,6 +233,16 @@ class Daemon:
         left = self.processes()
         for pid in left:
             assert gone(pid), f"still there: {left[pid]}"
+
+    def _end_programs(self) -> None:
+        while self._processes:
+            process = self._processes.pop()
+            process.kill()
+            process.communicate()
+
+    def _crashed(self) -> bool:
+        """Whether one of the daemons was killed."""
+        return any((process.poll() or 0) < 0 for process in self._daemons)
 
     def alone(self) -> bool:
         """Whether all processes but the daemon end by themselves."""
