@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from mcli.endpoint import Command, Endpoint, Param
+from mcli.secret import may_be_looked_up
 
 OWN: Final = ("/v1", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 """Paths of the daemon's own, with all that is below them; and ``/`` itself."""
@@ -81,7 +82,8 @@ def _unfit(mount: Mount) -> str | None:
         if names.count(name) > 1 or depth(param.schema) > 0:
             return f"{mount.shown}: {{{name}}} in a path must be one value, and stand there once"
     for param in mount.command.params:
-        if param.secret and (mount.in_query or param.name in names):
+        in_url = mount.in_query or param.name in names
+        if param.secret and in_url and not may_be_looked_up(param.name):
             return (
                 f"{mount.shown}: a secret has no place in a URL: {param.name} of {mount.route}; "
                 "use POST, with it in the body"

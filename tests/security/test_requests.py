@@ -1,6 +1,5 @@
 """R1, R2, R3, R5, R10, R11: what a request must be like to be answered."""
 
-import asyncio
 import itertools
 import json
 import re
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,11 +27,10 @@ from mcli.daemon.headers import ALWAYS
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.origin import is_from_our_page
-from mcli.daemon.web import web_server
 from mcli.output import Log, read_records
 from mcli.stream import Stream
 
-from .wire import Wire, together
+from .wire import Wire, serving, together
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PAGE = {(method, path) for method in ("GET", "HEAD") for path in docs.FILES}
@@ -295,19 +292,10 @@ def asking(
         guard = Guard(
             app, token="t" * 32, allowed_hosts={host}, logins=Logins(), limits=limits, **rules
         )
-        server = web_server(guard, limits)
-        loop = asyncio.new_event_loop()
-        serving = server.serve(sockets=[listening])
-        thread = Thread(target=loop.run_until_complete, args=[serving])
-        thread.start()
-        try:
+        with serving(guard, limits, listening):
             yield lambda method, **options: requests.request(
                 method, f"http://{host}/x", timeout=10, **options
             )
-        finally:
-            loop.call_soon_threadsafe(server.stop)
-            thread.join()
-            loop.close()
 
 
 TOKEN = {"Authorization": "Bearer " + "t" * 32}
