@@ -55,7 +55,8 @@ def test_placeholder_needs_its_parameter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/a"), ("DELETE", "/a"), ("GET", "/{pin}"), ("POST", "/{pin}")]
+    ("method", "path"),
+    [("GET", "/a"), ("DELETE", "/a"), ("GET", "/{api_key}"), ("POST", "/{api_key}")],
 )
 def test_secret_has_no_place_in_a_url(method: str, path: str) -> None:
     """URLs get into logs and histories: a secret is taken in a body only."""
