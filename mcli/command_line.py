@@ -69,10 +69,9 @@ def read(command: Any, params: dict[str, Any]) -> tuple[list[str], dict[str, Exc
             except Exception as error:  # noqa: BLE001 - a type of the user's own may raise anything
                 wrong[name] = error
         words = _joined(found.values())
-        texts = {} if wrong else command.make_parser(ctx).parse_args(list(words))[0]
-    for name, written in found.items():
-        if not wrong and not _is_read(written, texts.get(name)):
-            wrong[name] = _unsayable(ctx, written.param, params.get(name))
+        misread = None if wrong else _misread(ctx, found, words)
+        if misread is not None:
+            wrong[misread] = _unsayable(ctx, found[misread].param, params.get(misread))
     return words, wrong
 
 
@@ -92,6 +91,24 @@ def _joined(found: Iterable[Written]) -> list[str]:
         of_kind = arguments if written.param.param_type_name == "argument" else options
         of_kind += written.words
     return [*options, "--", *arguments] if arguments else options
+
+
+def _misread(ctx: Any, found: dict[str, Written], words: list[str]) -> str | None:
+    """The first parameter that the parser does not find in *words* as it was written."""
+    texts = _parsed(ctx, words)
+    if texts is not None:
+        return next((name for name in found if not _is_read(found[name], texts.get(name))), None)
+    # A value became an option, and there is no such option: whose value?
+    alone = (name for name in found if _parsed(ctx, _joined([found[name]])) is None)
+    return next(alone, next(iter(found)))
+
+
+def _parsed(ctx: Any, words: list[str]) -> Any:
+    """What the parser reads, by parameter; None if it would refuse the words."""
+    try:
+        return ctx.command.make_parser(ctx).parse_args(list(words))[0]
+    except exceptions(ctx).UsageError:
+        return None
 
 
 def _is_read(written: Written, read: Any) -> bool:

@@ -29,9 +29,13 @@ def new_id() -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether *text* may be a job's id, and so the name of its directory."""
+    """Whether *text* may be a job's id, and so the name of its directory.
+
+    Of version 7 only: jobs are begun and listed in the order of their ids.
+    """
     groups = text.split("-")
-    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and _HEX.issuperset("".join(groups))
+    shaped = [len(group) for group in groups] == [8, 4, 4, 4, 12]
+    return shaped and _HEX.issuperset("".join(groups)) and groups[2][0] == "7"
 
 
 def _uuid7(number: int) -> str:

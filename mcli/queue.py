@@ -172,7 +172,7 @@ def submit(
         Conflict: The id is taken by another invocation, or by a caller that runs it itself.
     """
     if not is_id(job_id):
-        raise RequestError(f"{job_id!a} is no job id: a UUID in lower case is one")
+        raise RequestError(f"{job_id!a} is no job id: a UUID of version 7 in lower case is one")
     row = {
         "id": job_id,
         "name": name,

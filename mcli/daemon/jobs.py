@@ -82,7 +82,9 @@ async def submit(request: Request, daemon: Daemon, body: Submission) -> Response
 async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -> Response:
     """The same under an id that the caller has made: to be repeated when no answer came."""
     if not is_id(job_id):
-        raise RequestError(f"{job_id[:80]!a} is no job id: a UUID in lower case is one")
+        raise RequestError(
+            f"{job_id[:80]!a} is no job id: a UUID of version 7 in lower case is one"
+        )
     job, repeated = await _submitted(request, daemon, job_id, body)
     prefer = Preference.of(request)
     told = accepted(await heeded(prefer, daemon, job), prefer, replayed=job.id != job_id)

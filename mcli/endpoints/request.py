@@ -16,7 +16,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -97,6 +97,7 @@ async def read(request: Request, mount: Mount, uploads: Uploads) -> Given:
         RequestError: It cannot be read.
     """
     given = Given()
+    _check_path(request)
     asked = _query(request)
     if mount.in_query:
         given.texts = asked
@@ -117,6 +118,14 @@ def _refuse(names: Any, why: str) -> None:
     errors = [{"parameter": name, "message": f"{name!a} {why}"} for name in names]
     if errors:
         raise BadParameters(errors)
+
+
+def _check_path(request: Request) -> None:
+    """The server has put a mark for what it could not read: it is not what was sent."""
+    try:
+        unquote_to_bytes(request.scope.get("raw_path") or b"").decode()
+    except ValueError as error:
+        raise RequestError(f"the path cannot be read: {error}; it must be UTF-8") from None
 
 
 def _query(request: Request) -> dict[str, list[str]]:

@@ -129,7 +129,7 @@ def _serve(config: dict[str, Any]) -> None:
     aim_path(App(kind="object", target=f"{place}:", python=sys.executable, cwd=config["cwd"]))
     os.chdir(config["cwd"])
     describer = Describer(target)
-    with connection, connection.makefile("r", encoding="ascii") as questions:
+    with connection.makefile("r", encoding="ascii") as questions:
         for line in questions:
             question = json.loads(line)
             known = question["ask"] == "describe"
@@ -140,5 +140,7 @@ def _serve(config: dict[str, Any]) -> None:
 if __name__ == "__main__":
     try:
         _serve(json.loads(sys.argv[1]))
+    except Exception:  # noqa: BLE001 - nobody else would tell of it
+        traceback.print_exc()  # into the daemon's log, where people are told to look
     finally:
         os._exit(0)  # whatever the app has started in this process

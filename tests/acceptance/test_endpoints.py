@@ -77,6 +77,13 @@ def test_path_and_query(kiosk: Kiosk) -> None:
     assert kiosk.ask("GET", "/hello/J%C3%BCrgen?count=2").json() == {"name": "Jürgen", "count": 2}
 
 
+def test_path_must_be_utf8(kiosk: Kiosk) -> None:
+    """A path that is not UTF-8 is refused, as a query is; U+FFFD itself is a value like others."""
+    answer = kiosk.ask("GET", "/hello/%ff")
+    assert (answer.status_code, answer.json()["code"]) == (422, "request")
+    assert kiosk.ask("GET", "/hello/%EF%BF%BD").json()["name"] == "\ufffd"
+
+
 def test_word_comes_before_placeholder(kiosk: Kiosk) -> None:
     """/items/count is not the item called count, in whatever order they were declared."""
     assert kiosk.ask("GET", "/items/count").json() == 0

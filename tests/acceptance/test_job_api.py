@@ -144,9 +144,11 @@ def test_put_of_another_request_is_a_conflict(web: Web) -> None:
 
 
 ID = "01a201d7-cc28-79a9-951c-96d7a5efe57a"
+RANDOM = "cd518550-0558-4dec-b44c-abe6756d1fe5"
+"""Of version 4: its job would be the latest for ever."""
 
 
-@pytest.mark.parametrize("name", ["0", "x" * 36, "-", ID.upper(), ID + "0"])
+@pytest.mark.parametrize("name", ["0", "x" * 36, "-", ID.upper(), ID + "0", RANDOM])
 def test_put_needs_a_whole_id(web: Web, name: str) -> None:
     """What is no id is refused, and no job is made."""
     answer = web.ask("PUT", f"/v1/jobs/{name}", json=TELL)

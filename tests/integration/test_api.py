@@ -99,6 +99,12 @@ def test_wrong_method_says_which_is_right(server: Served) -> None:
     assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
 
 
+def test_wrong_method_says_all_that_are_right(server: Served) -> None:
+    """All methods of a path that several routes share are named."""
+    answer = ask(server, "/v1/jobs/-", "PATCH")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, PUT")
+
+
 def test_every_error_is_a_problem(server: Served, job: JobInfo) -> None:
     """Whatever is wrong with a request, the answer is a problem document about that request."""
     long = "0" * 37

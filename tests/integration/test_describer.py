@@ -67,6 +67,24 @@ def test_check(describer: Callable[[str], Ask]) -> None:
     assert none["errors"][0]["message"] == "the app has no command 'nope'"
 
 
+def test_what_ends_it_stands_in_the_log(describer: Callable[[str], Ask], tmp_path: Path) -> None:
+    """A type of the app's own whose error cannot even be told ends it; the log says how."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import click, mcli\n"
+        "class Mute(Exception):\n"
+        "    def __str__(self): raise RuntimeError('no words for it')\n"
+        "def strict(text): raise Mute\n"
+        "@click.command()\n"
+        "@click.option('--x', type=strict)\n"
+        "@mcli.api('/x')\n"
+        "def x(x): ...\n"
+    )
+    with pytest.raises(ValueError, match="Expecting value"):
+        describer(str(app))(ask="check", command="x", values={"x": "1"}, texts={})
+    assert "no words for it" in (tmp_path / "log").read_text()
+
+
 def test_relative_paths_are_those_of_the_app(
     describer: Callable[[str], Ask], tmp_path: Path
 ) -> None:

@@ -175,6 +175,8 @@ def test_a_flag_that_cannot_be_turned_off() -> None:
         {"fixed": "y"},
         {"case": "left"},
         {"maybe": "-v"},
+        {"maybe": "-x"},
+        {"number": 1, "maybe": "--nothing", "tag": ["a"]},
     ],
 )
 def test_what_would_arrive_as_another_value_is_refused(params: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ KEYS = [
 
 
 ID = "0190163d-8694-739b-aea5-966c26f8ad91"
+RANDOM = "cd518550-0558-4dec-b44c-abe6756d1fe5"
+"""Of version 4."""
 
 
 def info(**fields: Any) -> JobInfo:
@@ -65,10 +67,10 @@ def test_ids_sort_when_the_clock_is_set_back(stopped_clock: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "../../etc", "0" * 36, ID.upper(), ID + "/..", ID[:-1], ID + "0"],
+    ["", "../../etc", "0" * 36, ID.upper(), ID + "/..", ID[:-1], ID + "0", RANDOM],
 )
 def test_what_is_no_id_is_refused(text: str) -> None:
-    """Only a whole id in lower case may name a job's directory."""
+    """Only a whole id of version 7 in lower case may name a job's directory."""
     assert not is_id(text)
 
 
