@@ -4,7 +4,7 @@ Commands that are HTTP endpoints as well.
     python examples/api.py process-file --input examples/data/sales.csv
     mcli daemon start --app examples/api.py
     curl -H "Authorization: Bearer $(mcli token)" http://localhost:8001/process-file \\
-        --json '{"input": "/data/sales.csv"}'
+        --json '{"input": "examples/data/sales.csv"}'
 
 ``enable_background=True`` is for what takes long: the answer is the job, at once. The others
 answer with what they return.

@@ -111,13 +111,21 @@ def _read(what: str, path: str) -> str:
 
 def _check_owner(url: str) -> None:
     """Whether it is our own process that listens there: nobody else is sent our token."""
-    place = urlsplit(url)
-    uid = owner_uid(place.hostname or "", place.port or 0)
-    if uid not in (None, os.geteuid()):
+    stranger = _stranger(url)
+    if stranger is not None:
         raise DaemonError(
-            f"a process of uid {uid} listens at {url}, where our daemon did: the token was not "
-            "sent; run: mcli daemon restart --port 0"
+            f"a process of uid {stranger} listens at {url}, where our daemon did: the token was "
+            "not sent; run: mcli daemon restart --port 0"
         )
+
+
+def _stranger(url: str) -> int | None:
+    """The uid of another user who listens there; None if it is ours, or nobody's."""
+    place = urlsplit(url)
+    both = ("127.0.0.1", "::1")  # a name of both: whichever is tried first
+    hosts = both if place.hostname == "localhost" else (place.hostname or "",)
+    uids = {owner_uid(host, place.port or 80) for host in hosts}
+    return next(iter(uids - {None, os.geteuid()}), None)
 
 
 def _told(path: str) -> dict[str, Any]:
@@ -148,6 +156,7 @@ def given(
     Raises:
         BadSetting: There is no token for it, or it is none, or there is no file *ca*.
         RequestError: The URL would show the token to whoever listens on the way.
+        DaemonError: It is of this machine, and another user listens there.
     """
     parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -158,7 +167,18 @@ def given(
         raise BadSetting(f"{source} holds what no token can; it is one word of printable ASCII")
     if ca is not None and not os.path.isfile(ca):
         raise BadSetting(f"MCLI_BACKGROUND_CA is {ca!r}; it must be a file of CA certificates")
+    if parts.scheme == "http":  # elsewhere, and over TLS, a certificate tells who it is
+        _check_given(url)
     return Address(url.rstrip("/"), token, ca, source, fingerprint)
+
+
+def _check_given(url: str) -> None:
+    stranger = _stranger(url)
+    if stranger is not None:
+        raise DaemonError(
+            f"a process of uid {stranger} listens at {url}: the token was not sent; name a daemon "
+            "of your own, or use https://"
+        )
 
 
 def is_here(host: str) -> bool:

@@ -166,10 +166,17 @@ def secrets(ctx: Any) -> list[str]:
 
 
 def is_hidden(param: Any) -> bool:
-    """Whether the values of a parameter are secrets: typed unseen, or named like one."""
+    """Whether the values of a parameter are secrets.
+
+    Its own words say so (``hide_input``, ``hidden``), or its name, or that of its variable.
+    """
     from mcli.secret import is_secret
 
-    return bool(getattr(param, "hide_input", False)) or is_secret(param.name or "")
+    if getattr(param, "hide_input", False) or getattr(param, "hidden", False):
+        return True
+    variables = getattr(param, "envvar", None) or ()
+    variables = (variables,) if isinstance(variables, str) else variables
+    return any(map(is_secret, (param.name or "", *variables)))
 
 
 def texts(value: Any) -> list[str]:

@@ -79,6 +79,7 @@ class Client:
             DaemonNotRunning: It is that of this machine, and does not run.
             BadSetting: A setting for a daemon elsewhere is missing or wrong.
             RequestError: The URL would show the token to whoever listens on the way.
+            DaemonError: It is of this machine, and another user listens there.
         """
         self._find: Callable[[], Address] = address.find
         if url is not None:

@@ -3,7 +3,8 @@ Parameters of a Click or Typer command as the words that one would type.
 
 The values are checked by the command's own types. The words are ``--option=value``, and
 ``--`` before arguments, so that a value can never become an option. They are read back by
-the command's own parser and types: what would arrive as something else is refused.
+the command's own parser and types: what would arrive as something else is refused. Files
+are not opened for it, see ``filename``.
 """
 
 import enum
@@ -11,9 +12,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from mcli.errors import RequestError
+from mcli.filename import FileName, openings
 from mcli.routing import DETACH
 
 
@@ -59,7 +62,7 @@ def read(command: Any, params: dict[str, Any]) -> tuple[list[str], dict[str, Exc
     found: dict[str, Written] = {}
     wrong: dict[str, Exception] = {}
     ctx = command.context_class(command, info_name=command.name, **command.context_settings)
-    with ctx:  # closes the files that a check has opened
+    with ctx:  # closes what a type of the user's own has opened
         for name, group in by_name(command).items():
             try:
                 found[name] = _write(ctx, group, params.get(name))
@@ -161,10 +164,34 @@ def _left_out(ctx: Any, param: Any) -> Any:
 
 
 def _converted(ctx: Any, param: Any, value: Any) -> Any:
+    value = _unopened(ctx, param, openings(param), value)
     if hasattr(param, "type_cast_value"):
         return param.type_cast_value(ctx, value)
     # Typer's parameters leave it to another object.
     return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _unopened(ctx: Any, param: Any, opening: Any, value: Any) -> Any:
+    """*value* with names in the place of files, which are checked, and not opened."""
+    if opening is None or value is None:
+        return value
+    if isinstance(value, (tuple, list)):
+        row = isinstance(opening, tuple) and not any(isinstance(each, tuple) for each in value)
+        kinds = opening if row else [opening] * len(value)
+        if len(kinds) != len(value):
+            return value  # of which Click says so
+        return tuple(map(partial(_unopened, ctx, param), kinds, value))
+    if isinstance(opening, tuple) or not _is_text(value):
+        return value
+    name = FileName(os.fsdecode(value))
+    try:
+        opening.check(name)
+    except OSError as error:
+        shown = os.fsencode(name).decode(errors="replace")
+        raise exceptions(ctx).BadParameter(
+            f"'{shown}': {error.strerror}", ctx=ctx, param=param
+        ) from error
+    return name
 
 
 def exceptions(ctx: Any) -> Any:

@@ -16,9 +16,9 @@ from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from mcli.call import is_hidden
 from mcli.command_line import by_name, exceptions, meaning, missing
 from mcli.endpoint import Command, Endpoint, Param
-from mcli.secret import is_secret
 
 COUNT_MAX: Final = 100
 """How often a counted flag may be given, unless its type says otherwise."""
@@ -156,14 +156,13 @@ def _params(command: Any) -> Iterator[Param]:
             continue
         required = _is_required(ctx, group)
         schema = _schema(ctx, group, required=required)
-        hidden = any(getattr(param, "hide_input", False) for param in group)
         yield Param(
             name=name,
             kind=group[0].param_type_name,
             schema=schema,
             required=required,
             upload=_is_upload(group[-1]),
-            secret=hidden or is_secret(name),
+            secret=any(map(is_hidden, group)),
             help=next((text for param in group if (text := getattr(param, "help", None))), ""),
         )
 
@@ -339,8 +338,7 @@ def _class(annotation: type) -> Schema:
 def _default(ctx: Any, group: list[Any]) -> Any:
     for param in group:
         value = param.get_default(ctx, call=False)
-        secret = getattr(param, "hide_input", False) or is_secret(param.name or "")
-        if not callable(value) and not secret and (known := _plain(value)) is not None:
+        if not callable(value) and not is_hidden(param) and (known := _plain(value)) is not None:
             return known
     return None
 

@@ -4,7 +4,7 @@ What is known about a job, as a value: the same fields for the daemon, the verbs
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mcli.invocation import Source
 from mcli.states import FINAL, Reason, State
@@ -73,33 +73,43 @@ class JobInfo:
 
     def document(self) -> dict[str, Any]:
         """The job as JSON shows it: always the same keys in the same order, always encodable."""
-        run_s = self.run_s
-        fields = {
-            "id": self.id,
-            "name": self.name,
-            "state": self.state.value,
-            "reason": self.reason and self.reason.value,
-            "exit_code": self.exit_code,
-            "signal": self.signal,
-            "attempt": self.attempt,
-            "argv": self.argv,
-            "cwd": self.cwd,
-            "created_at": timestamp(self.created_at),
-            "started_at": timestamp(self.started_at),
-            "finished_at": timestamp(self.finished_at),
-            "run_s": None if run_s is None else round(run_s, 3),
-            "result": self.result,
-            "error": self.error,
-            "worker_pid": self.worker_pid,
-            "pid": self.pid,
-            "app": self.app,
-            "command": self.command,
-            "timeout_s": self.timeout_s,
-            "queued_at": timestamp(self.queued_at),
-            "route": self.route,
-            "source": self.source,
-        }
-        return {key: _encodable(value) for key, value in fields.items()}
+        return {key: _shown(key, getattr(self, key)) for key in KEYS}
+
+
+KEYS: Final = (
+    "id",
+    "name",
+    "state",
+    "reason",
+    "exit_code",
+    "signal",
+    "attempt",
+    "argv",
+    "cwd",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "run_s",
+    "result",
+    "error",
+    "worker_pid",
+    "pid",
+    "app",
+    "command",
+    "timeout_s",
+    "queued_at",
+    "route",
+    "source",
+)
+"""What a document shows, in its order; a time ends with ``_at``."""
+
+
+def _shown(key: str, value: Any) -> Any:
+    if key.endswith("_at"):
+        return timestamp(value)
+    if key == "run_s":
+        return None if value is None else round(value, 3)
+    return value.value if isinstance(value, (State, Reason)) else _encodable(value)
 
 
 def timestamp(seconds: float | None) -> str | None:

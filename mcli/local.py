@@ -22,9 +22,10 @@ from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown
 from mcli.home import Home
 from mcli.outcome import read_outcome
-from mcli.output import last_line
+from mcli.output import last_words
 from mcli.parameters import check
 from mcli.problem import error_in
+from mcli.states import State
 from mcli.stream import Stream
 from mcli.submission import app_of, invocation_of
 from mcli.version import PROTOCOL
@@ -109,10 +110,34 @@ class Local:
                     raise DaemonError(f"the daemon has stopped; job {job_id} runs on")
             return job
 
+    async def changed(self, job: Document, offset: int, timeout_s: float) -> Document:
+        """The job once it has printed more than *offset* bytes of its log, or its state is
+        another one; or as it is after *timeout_s* seconds.
+
+        Raises:
+            DaemonError: The daemon has gone away, and the job runs on.
+        """
+        async with self._following(job["id"], offset) as (now, more):
+            if now["state"] != job["state"]:
+                return now
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    async for kind, payload in more:
+                        if kind == frames.FINISHED:
+                            return dict(json.loads(payload)["job"])
+                        if kind == frames.OUTPUT:
+                            return await self.job(job["id"])
+                        if kind == frames.STARTED and job["state"] != State.RUNNING:
+                            now = await self.job(job["id"])
+                            if now["state"] != job["state"]:
+                                return now
+                    raise DaemonError(f"the daemon has stopped; job {job['id']} runs on")
+        return await self.job(job["id"])
+
     async def last_words(self, job_id: str) -> str:
         """The last line that the job has written to stderr; empty if there is none."""
         path = os.path.join(self.folder(job_id), "output.log")
-        return await asyncio.to_thread(last_line, path, Stream.STDERR)
+        return await asyncio.to_thread(last_words, path, Stream.STDERR)
 
     async def withheld(self, job_id: str) -> str | None:
         """Why the value that the command returned was not kept; None if it was."""
@@ -168,9 +193,12 @@ class Local:
             return answer
 
     @asynccontextmanager
-    async def _following(self, job_id: str) -> AsyncIterator[tuple[Document, Frames]]:
-        """The job as it is, and the frames that tell its end."""
-        asked = {"id": job_id, "offset": -1}
+    async def _following(
+        self, job_id: str, offset: int = -1
+    ) -> AsyncIterator[tuple[Document, Frames]]:
+        """The job as it is, and the frames that tell its end; what it prints from *offset* on
+        too, unless that is -1."""
+        asked = {"id": job_id, "offset": offset}
         try:
             async with self._asking(frames.ATTACH, asked) as (answer, more):
                 yield answer["job"], more

@@ -160,7 +160,7 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
         os.close(fd)
 
 
-def last_line(path: str, stream: Stream) -> str:
+def last_words(path: str, stream: Stream) -> str:
     """The last line on *stream* that says something, as far as the end of it is short.
 
     Typer tells an error in a box of several lines: then it is what stands there, as Click tells it.
@@ -173,7 +173,12 @@ def last_line(path: str, stream: Stream) -> str:
     text = tail.decode(errors="replace").strip()
     if (box := _BOX.search(text)) is not None:
         return "Error: " + " ".join(line.strip("│ ") for line in box[1].splitlines())
-    return text.splitlines()[-1].strip() if text else ""
+    return last_line(text)
+
+
+def last_line(text: str) -> str:
+    """The last line that says something; empty if none does."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "").strip()
 
 
 def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:

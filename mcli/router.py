@@ -11,30 +11,26 @@ this user, found again by their ids.
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header, Query
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 
 from mcli.decorators import declaring
 from mcli.description import Found, describe, find
-from mcli.endpoints import answer, router
+from mcli.endpoints import answer, feed, router
 from mcli.endpoints.mount import Mount, refusal
-from mcli.errors import JobFailed, MCLIError, RequestError, Unfinished, UnknownJob
+from mcli.endpoints.operation import response
+from mcli.endpoints.ports import Document
+from mcli.endpoints.prefer import json_response
+from mcli.endpoints.schema import JOB
+from mcli.errors import MCLIError, RequestError, UnknownJob
 from mcli.home import Home
 from mcli.ids import is_id
 from mcli.local import Local, Offer
-from mcli.output import read_records
-from mcli.stream import Stream
 from mcli.submission import place_of
-
-STREAMS: Final = {
-    None: frozenset(Stream),
-    "stdout": frozenset({Stream.STDOUT, Stream.TTY}),
-    "stderr": frozenset({Stream.STDERR}),
-}
 
 Handle = Callable[[Request], Awaitable[Response]]
 
@@ -100,63 +96,63 @@ class _Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
 
-        async def told(request: Request) -> Response:
+        async def handled(request: Request) -> Response:
             try:
-                response: Response = await handle(request)
+                told: Response = await handle(request)
             except MCLIError as error:
                 return answer.refused(error, request.url.path)
-            return response
+            return told
 
-        return told
+        return handled
 
 
 def _job_routes(jobs: Local) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], route_class=_Route)
 
-    async def find_job(job_id: str) -> answer.Document:
+    async def find_job(job_id: str) -> Document:
         """By its whole id: who has it was given it."""
         job = await jobs.job(job_id) if is_id(job_id) else None
         if job is None or not jobs.is_ours(job):
             raise UnknownJob(f"no job has the id {job_id!a}")
         return job
 
-    @routes.get("")
+    @routes.get("", responses={200: response("The job.", JOB)})
     async def job(job_id: str) -> Response:
         """The job's document."""
-        return JSONResponse(await find_job(job_id))
+        found = await find_job(job_id)
+        return json_response(found, headers=answer.live_headers(found))
 
     @routes.get("/result")
-    async def result(job_id: str, request: Request) -> Response:
+    async def result(job_id: str) -> Response:
         """What the command has returned."""
-        job = await find_job(job_id)
-        if not answer.is_final(job):
-            raise Unfinished(f"job {job_id} has not ended yet: it is {job['state']}; ask again")
-        if not answer.is_success(job):
-            raise JobFailed(f"job {job_id} has no result: it is {job['state']}")
-        withheld = await jobs.withheld(job_id) if answer.is_doubtful(job) else None
-        return answer.returned(job, withheld, request.url.path)
+        return await answer.result(await find_job(job_id), jobs)
 
-    @routes.get("/output")
-    async def output(job_id: str, request: Request) -> Response:
-        """What it has printed so far; ``?stream=stdout`` or ``stderr`` for one of them."""
-        await find_job(job_id)
-        stream = request.query_params.get("stream")
-        if stream not in STREAMS:
+    @routes.get("/output", response_class=Response, responses=feed.PRINTED)
+    async def output(
+        request: Request,
+        job_id: str,
+        stream: str | None = None,
+        after: Annotated[int, Query(ge=0, lt=1 << 62)] = 0,
+        follow: bool = False,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """What it has printed; ``Accept`` and ``Range`` choose how it comes, and how much."""
+        if stream not in (None, *feed.STREAMS):
             raise RequestError(f"stream={stream!a}: stdout, stderr, or nothing for both")
-        printed = _printed(f"{jobs.folder(job_id)}/output.log", STREAMS[stream])
-        return StreamingResponse(printed, media_type="application/octet-stream")
+        return await feed.output(
+            request,
+            jobs,
+            await find_job(job_id),
+            stream=stream,
+            after=after,
+            follow=follow,
+            last_event_id=last_event_id,
+        )
 
-    @routes.post("/cancel", status_code=202)
+    @routes.post("/cancel", status_code=202, responses={202: response("The job.", JOB)})
     async def cancel(job_id: str) -> Response:
         """Ask the job to end."""
         await find_job(job_id)
-        return JSONResponse(await jobs.cancel(job_id), 202)
+        return json_response(await jobs.cancel(job_id), 202)
 
     return routes
-
-
-def _printed(path: str, streams: frozenset[Stream]) -> Iterator[bytes]:
-    offset = 0
-    while block := read_records(path, offset):
-        yield b"".join(record.data for record in block if record.stream in streams)
-        offset = block[-1].next_offset

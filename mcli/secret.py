@@ -24,6 +24,10 @@ _PLACES: Final = ("PWD", "OLDPWD")
 """The working directory, as shells tell it."""
 
 
+_AMBIGUOUS: Final = frozenset({"key", "pin", "cookie", "cookies", "auth"})
+"""What may be a secret as well as something to look up: masked, and allowed in a URL."""
+
+
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Whether a parameter or variable of that name holds a secret: ``db_password``, ``API_KEY``."""
@@ -31,3 +35,8 @@ def is_secret(name: str) -> bool:
         return False
     words = [word.lower() for word in _WORDS.findall(name)]
     return any(_SECRET.fullmatch(word) or word.endswith(_ENDINGS) for word in words)
+
+
+def may_be_looked_up(name: str) -> bool:
+    """Whether a name of a secret is as well one of something else: ``key``, and not ``api_key``."""
+    return name.lower() in _AMBIGUOUS

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Final
 
@@ -131,14 +132,33 @@ def _stop(home: Home, kill_jobs: bool) -> None:
 @click.option("--kill-jobs", is_flag=True, help="End the running jobs too.")
 @starting
 def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
-    """Stop the daemon if it runs, and start it with these options. Running jobs run on."""
+    """Stop the daemon if it runs, and start it with these options. Running jobs run on.
+
+    Unless --app is given, it has the apps with which the last one was started.
+    """
     from mcli.daemon.bind import check
 
     home = Home.find()
     check(Settings.load(options), i_know=i_know)  # better refused before anything is stopped
+    arguments = _arguments(options, apps, i_know) + ([] if apps else _kept(home))
     if end(home, kill_jobs=kill_jobs) is None:
         click.echo("mcli: the daemon was not running", err=True)
-    _launch(home, _arguments(options, apps, i_know))
+    _launch(home, arguments)
+
+
+def _kept(home: Home) -> list[str]:
+    """The apps of --app at the last start, and the directory that it was in, as arguments."""
+    told: dict[str, Any] = {}
+    with suppress(OSError, ValueError), open(home.address, encoding="utf-8") as file:
+        told = json.load(file)
+    there = []
+    for target in told.get("apps", ()):
+        place = target.rpartition(":")[0] or target
+        if os.path.isabs(place) and not os.path.exists(place):
+            complain(f"the app {target} of the last start is not there any more; left out")
+        else:
+            there.append(f"--app={target}")
+    return [*there, f"--apps-from={told['cwd']}"] if there else []
 
 
 @daemon.command()

@@ -16,7 +16,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from mcli.daemon import docs, feed, jobs, login, programs
 from mcli.daemon.auth import Guard
@@ -25,6 +24,7 @@ from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.metrics import Counted, Metrics
+from mcli.daemon.paths import Paths
 from mcli.daemon.ports import Apps, Dispatcher, NoApps
 from mcli.daemon.reply import Daemon, Document
 from mcli.endpoints.answer import STATUS, refused
@@ -58,7 +58,12 @@ def create_app(
         limits: How much a client may ask.
     """
     app = FastAPI(
-        title="mcli", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+        title="mcli",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
     )
     app.state.dispatcher = dispatcher
     app.state.logins = Logins()
@@ -72,7 +77,7 @@ def create_app(
         app.router.default = endpoints
     for router in own:
         app.include_router(router)
-    app.state.routes = [route for router in own for route in router.routes]
+    app.state.paths = Paths(own, endpoints)
     app.add_exception_handler(MCLIError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -83,6 +88,7 @@ def create_app(
         allowed_hosts=allowed_hosts,
         logins=app.state.logins,
         limits=limits or Limits(),
+        template=app.state.paths.template,
         **_rules(endpoints),
     )
     app.add_middleware(Counted, metrics=app.state.metrics)
@@ -96,6 +102,7 @@ def _rules(endpoints: Endpoints | None) -> dict[str, Any]:
     return {
         "prepare": endpoints.prepare,
         "is_open": lambda *at: docs.is_open(*at) or endpoints.is_public(*at),
+        "is_call": endpoints.is_call,
         "takes_upload": endpoints.takes_upload,
     }
 
@@ -118,22 +125,17 @@ def _place(error: Mapping[str, Any]) -> str:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = error.status_code
+    status, detail, headers = error.status_code, str(error.detail), error.headers
+    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "there is nothing at this path; /docs and /openapi.json show all that there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allow = ", ".join(request.app.state.paths.methods(request.url.path))
+        detail, headers = (
+            f"{request.method} cannot be asked for here; use {allow}",
+            {"Allow": allow},
+        )
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    headers = dict(error.headers or {})
-    if allowed := _allowed(request) if status == HTTPStatus.METHOD_NOT_ALLOWED else None:
-        headers["Allow"] = ", ".join(sorted(allowed))
-    return _problem(request, code, status, str(error.detail), headers=headers)
-
-
-def _allowed(request: Request) -> set[str]:
-    """The methods of all routes of the daemon's own at that path; the framework tells one's."""
-    return {
-        method
-        for route in request.app.state.routes
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods
-    }
+    return _problem(request, code, status, detail, headers=headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

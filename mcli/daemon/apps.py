@@ -23,6 +23,7 @@ from mcli.endpoints.mount import Mount, refusal
 from mcli.errors import AppBroken, BadApp, BadParameters, UnknownApp, UnknownCommand
 from mcli.home import Home
 from mcli.invocation import App, Invocation
+from mcli.output import last_line
 from mcli.settings import Settings
 from mcli.store.store import Store
 
@@ -93,7 +94,7 @@ class Hosted:
         """Raise AppBroken if it is broken."""
         if self.error is not None:
             raise AppBroken(
-                f"the app {self.entry.name} is broken: {last_line(self.error)}; "
+                f"the app {self.entry.name} is broken: {_said(self.error)}; "
                 "all of it: mcli apps list",
                 self.failure or "",
             )
@@ -197,7 +198,7 @@ class Apps:
 
     def _unusable(self, hosted: Hosted, told: Description, known: Hosted | None) -> str | None:
         if told.error is not None:
-            return last_line(told.error)
+            return _said(told.error)
         if not told.commands:
             return "it has no command with @mcli.background or @mcli.api"
         return _clash(_mounts(hosted.entry, told), self._mounts(but=(hosted, known)))
@@ -287,7 +288,7 @@ class Apps:
         if hosted.error is None:
             log.info("app.ready name=%s commands=%d", hosted.entry.name, len(told.commands))
         else:
-            log.warning("app.broken name=%s error=%r", hosted.entry.name, last_line(hosted.error))
+            log.warning("app.broken name=%s error=%r", hosted.entry.name, _said(hosted.error))
 
     def _mount_all(self) -> None:
         """Let every app have what it offers, as far as it does not clash with what stands."""
@@ -438,10 +439,9 @@ def preloaded(entry: Entry) -> Invocation:
     return Invocation(name=entry.name, app=app, argv=[], cwd=entry.cwd, env=_environment())
 
 
-def last_line(error: str) -> str:
+def _said(error: str) -> str:
     """What a traceback ends with."""
-    lines = [line for line in error.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it says nothing"
+    return last_line(error) or "it says nothing"
 
 
 def _environment() -> dict[str, str]:

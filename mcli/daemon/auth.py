@@ -23,7 +23,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcli.daemon import body
@@ -54,14 +54,23 @@ def never(_method: str, _path: str) -> bool:
     return False
 
 
+def unknown(_method: str, _path: str) -> str:
+    """No route has a name."""
+    return "-"
+
+
 class Refusal(Exception):
     """The answer to a request that is not let in."""
 
     def __init__(self, status: int, code: str, detail: str, **headers: str) -> None:
         self.status = status
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        document: dict[str, Any] = problem(code, status, detail)
-        self.answer = JSONResponse(document, status, named, media_type=MEDIA_TYPE)
+        self._code, self._detail, self._headers = code, detail, named
+
+    def answer(self, path: str) -> Response:
+        """The problem document, for a request to *path*."""
+        told = problem(self._code, self.status, self._detail, instance=path)
+        return JSONResponse(told, self.status, self._headers, media_type=MEDIA_TYPE)
 
 
 class Guard:
@@ -73,7 +82,9 @@ class Guard:
         logins: Where the sessions of browsers are.
         prepare: Waited for before the rules are asked: what is open may have changed.
         is_open: Routes that need no token.
+        is_call: Routes that run a command, whatever their method.
         takes_upload: Routes that take ``multipart/form-data`` beside JSON.
+        template: What the log calls the route of a method and a path.
         clock: Seconds; only goes forward.
     """
 
@@ -87,7 +98,9 @@ class Guard:
         limits: Limits,
         prepare: Callable[[str, str], Awaitable[None]] = at_once,
         is_open: Rule = never,
+        is_call: Rule = never,
         takes_upload: Rule = never,
+        template: Callable[[str, str], str] = unknown,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
@@ -97,7 +110,9 @@ class Guard:
         self._limits = limits
         self._prepare = prepare
         self._is_open = is_open
+        self._is_call = is_call
         self._takes_upload = takes_upload
+        self._template = template
         self._clock = clock
         self._failures = Bucket(limits.failures_per_min / 60, limits.failures_per_min)
         self._submissions = Buckets(limits.submissions_per_s, limits.submissions_burst)
@@ -107,7 +122,8 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, noting(scope, protected(send)))
+            noted = noting(scope, protected(send), self._template, self._is_call)
+            await self._http(scope, receive, noted)
         # A websocket is answered with nothing, and so refused by the server: there is none.
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +139,7 @@ class Guard:
             await self._slow_down()
         elif refusal.status == 413:
             await body.drain(scope["headers"], receive)
-        await refusal.answer(scope, receive, send)
+        await refusal.answer(scope["path"])(scope, receive, send)
 
     # Who comes --------------------------------------------------------------------------
 
@@ -180,7 +196,8 @@ class Guard:
     # How much they may ---------------------------------------------------------------------
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, client: str) -> None:
-        if is_submission(scope["method"], scope["path"]):
+        at = scope["method"], scope["path"]
+        if is_submission(*at) or self._is_call(*at):
             wait_s = self._submissions.take(client, self._clock())
             if wait_s:
                 raise _too_many("submissions", wait_s)
@@ -224,7 +241,9 @@ def _too_many(what: str, wait_s: float) -> Refusal:
 
 
 def is_submission(method: str, path: str) -> bool:
-    """Whether it makes a job: on its own route, by running one again, or at an endpoint."""
+    """Whether it makes a job by what it looks like: on its own route, by running one again, or at
+    what may be an endpoint.
+    """
     if method not in ("POST", "PUT", "PATCH", "DELETE"):
         return False
     if not path.startswith("/v1/"):

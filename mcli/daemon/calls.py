@@ -8,20 +8,21 @@ from typing import Any
 
 from mcli.daemon.apps import Apps
 from mcli.daemon.dispatch import Dispatcher
+from mcli.daemon.kept import Kept
 from mcli.endpoint import Checked
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError
-from mcli.outcome import read_outcome
-from mcli.output import last_line
+from mcli.output import last_words
 from mcli.queue import CALL_PRIORITY
 from mcli.stream import Stream
 
 
-class Calls:
+class Calls(Kept):
     """The jobs of endpoints. A call whose answer is waited for goes before other jobs."""
 
     def __init__(self, dispatcher: Dispatcher, apps: Apps) -> None:
+        super().__init__(dispatcher)
         self._dispatcher = dispatcher
         self._apps = apps
 
@@ -29,9 +30,6 @@ class Calls:
         self, mount: Mount, values: Mapping[str, Any], texts: Mapping[str, Sequence[str]]
     ) -> Checked:
         return await self._apps.check(mount, values, texts)
-
-    def folder(self, job_id: str) -> str:
-        return self._dispatcher.home.job(job_id)
 
     async def submit(self, call: Call) -> Document:
         accepted = await self._dispatcher.accept(
@@ -56,10 +54,4 @@ class Calls:
 
     async def last_words(self, job_id: str) -> str:
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        return await asyncio.to_thread(last_line, path, Stream.STDERR)
-
-    async def withheld(self, job_id: str) -> str | None:
-        attempt = self._dispatcher.get(job_id).attempt
-        folder = self._dispatcher.home.job(job_id)
-        outcome = await asyncio.to_thread(read_outcome, folder, attempt)
-        return outcome.withheld if outcome is not None else None
+        return await asyncio.to_thread(last_words, path, Stream.STDERR)

@@ -80,7 +80,8 @@ class Describer:
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         if self._process is not None and self._process.is_gone():
             self.close()
-        patience_s = LOAD_S if self._process is None else CHECK_S
+        loads = self._process is None
+        patience_s = LOAD_S if loads else CHECK_S
         try:
             async with asyncio.timeout(patience_s):
                 process = self._process = self._process or await self._start()
@@ -89,7 +90,7 @@ class Describer:
             self.close()
             raise AppBroken(
                 f"the app {self._entry.name} does not answer: it was given {patience_s:.0f} s; "
-                "what does it do when it is imported?"
+                f"what does it do when {'it is imported' if loads else 'a value is checked'}?"
             ) from None
         except (OSError, ValueError) as error:
             self.close()

@@ -41,6 +41,10 @@ class Endpoints:
         """Wait until all of it is known, as it is now."""
         await self._apps.fresh()
 
+    def is_call(self, method: str, path: str) -> bool:
+        """Whether it runs a command."""
+        return self._find(method, path) is not None
+
     def is_public(self, method: str, path: str) -> bool:
         """Whether anybody may call it."""
         mount = self._find(method, path)
@@ -64,16 +68,12 @@ class Endpoints:
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed: set[str] = set()
+        partly = False
         for route in self.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found, route=route)
                 await route.handle(scope, receive, send)
                 return
-            if match is Match.PARTIAL:
-                allowed |= route.methods or set()
-        if allowed:
-            headers = {"Allow": ", ".join(sorted(allowed))}
-            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers=headers)
-        raise HTTPException(HTTPStatus.NOT_FOUND)
+            partly = partly or match is Match.PARTIAL
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED if partly else HTTPStatus.NOT_FOUND)

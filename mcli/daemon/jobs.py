@@ -17,20 +17,31 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from mcli.daemon.kept import Kept
 from mcli.daemon.ports import Apps, Dispatcher
-from mcli.daemon.reply import Daemon, Preference, accepted, live_headers
-from mcli.endpoints.prefer import WAIT_MAX_S, digest, idempotency_key, json_response
-from mcli.errors import InvalidTransition, JobFailed, RequestError, Unfinished, UnknownJob
+from mcli.daemon.reply import Daemon, heeded
+from mcli.endpoints import answer
+from mcli.endpoints.answer import accepted, live_headers
+from mcli.endpoints.operation import KEY, PREFER, response
+from mcli.endpoints.prefer import WAIT_MAX_S, Preference, digest, idempotency_key, json_response
+from mcli.endpoints.schema import JOB, JOBS
+from mcli.errors import InvalidTransition, RequestError, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source
 from mcli.job import JobInfo
-from mcli.outcome import read_outcome
 from mcli.states import State
 
-ENDED: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The job: it was there before, or has ended in the time to wait."}
+Responses = dict[int | str, dict[str, Any]]
+
+SUBMITTED: Final[Responses] = {
+    200: response("The job: it was there before, or has ended in the time to wait.", JOB),
+    202: response("The job, accepted.", JOB),
 }
-"""How a submission is answered besides 202."""
+FOUND: Final[Responses] = {200: response("The job.", JOB)}
+TOLD: Final[Responses] = {202: response("The job, which has been told.", JOB)}
+
+HEADERS: Final = {"parameters": [KEY, PREFER]}
+"""What a submission may say besides."""
 
 _NAME: Final = re.compile(r"[0-9a-f-]{1,36}")
 
@@ -59,15 +70,15 @@ class Submission(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-@routes.post("/v1/jobs", status_code=202, responses=ENDED)
+@routes.post("/v1/jobs", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def submit(request: Request, daemon: Daemon, body: Submission) -> Response:
     """Run a command of an app as a job."""
     job, repeated = await _submitted(request, daemon, new_id(), body)
     prefer = Preference.of(request)
-    return accepted(await prefer.heeded(daemon, job), prefer, replayed=repeated)
+    return accepted(await heeded(prefer, daemon, job), prefer, replayed=repeated)
 
 
-@routes.put("/v1/jobs/{job_id}", status_code=202, responses=ENDED)
+@routes.put("/v1/jobs/{job_id}", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -> Response:
     """The same under an id that the caller has made: to be repeated when no answer came."""
     if not is_id(job_id):
@@ -76,10 +87,10 @@ async def put(request: Request, daemon: Daemon, job_id: str, body: Submission) -
         )
     job, repeated = await _submitted(request, daemon, job_id, body)
     prefer = Preference.of(request)
-    answer = accepted(await prefer.heeded(daemon, job), prefer, replayed=job.id != job_id)
+    told = accepted(await heeded(prefer, daemon, job), prefer, replayed=job.id != job_id)
     if repeated:
-        answer.status_code = 200
-    return answer
+        told.status_code = 200
+    return told
 
 
 async def _submitted(
@@ -100,7 +111,7 @@ async def _submitted(
 # Looking --------------------------------------------------------------------------------
 
 
-@routes.get("/v1/jobs")
+@routes.get("/v1/jobs", responses={200: response("Jobs.", JOBS)})
 async def jobs(
     request: Request,
     daemon: Daemon,
@@ -138,12 +149,12 @@ def _next(request: Request, last: str) -> str:
     return f'<{request.url.path}?{urlencode([*asked, ("before", last)])}>; rel="next"'
 
 
-@routes.get("/v1/jobs/{job_id}", responses={304: {"description": "It is as it was."}})
+@routes.get("/v1/jobs/{job_id}", responses=FOUND | {304: {"description": "It is as it was."}})
 async def job(request: Request, job: Job) -> Response:
     """One job. It is 200 also for one that failed; ``If-None-Match`` spares what is known."""
     document = job.document()
     etag = f'W/"{digest(document).hex()}"'
-    headers = {"ETag": etag, **live_headers(job)}
+    headers = {"ETag": etag, **live_headers(document)}
     if _is_known(request.headers.getlist("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return json_response(document, headers=headers)
@@ -154,32 +165,26 @@ def _is_known(lines: list[str], etag: str) -> bool:
     return "*" in known or etag.removeprefix("W/") in known
 
 
-@routes.get("/v1/jobs/{job_id}/wait")
+@routes.get("/v1/jobs/{job_id}/wait", responses=FOUND)
 async def wait(
     job: Job, daemon: Daemon, timeout_s: Annotated[float, Query(ge=0, le=WAIT_MAX_S)] = 30.0
 ) -> Response:
     """The job when it is final, or as it is when the time is up."""
     found = await daemon.wait(job.id, timeout_s)
-    return json_response(found.document(), headers=live_headers(found))
+    document = found.document()
+    return json_response(document, headers=live_headers(document))
 
 
 @routes.get("/v1/jobs/{job_id}/result")
 async def result(job: Job, daemon: Daemon) -> Response:
     """What the command returned: any JSON value. 409 if it has not ended, or not well."""
-    if not job.is_final:
-        raise Unfinished(f"job {job.id} has not ended yet: it is {job.state}; ask again later")
-    if job.state is not State.SUCCEEDED:
-        raise JobFailed(f"job {job.id} {job.state} ({job.reason})")
-    outcome = await asyncio.to_thread(read_outcome, daemon.home.job(job.id), job.attempt)
-    if outcome is not None and outcome.withheld:
-        raise JobFailed(f"job {job.id} succeeded, but what it returned {outcome.withheld}")
-    return json_response(job.result)
+    return await answer.result(job.document(), Kept(daemon))
 
 
 # Acting ---------------------------------------------------------------------------------
 
 
-@routes.post("/v1/jobs/{job_id}/cancel", status_code=202)
+@routes.post("/v1/jobs/{job_id}/cancel", status_code=202, responses=TOLD)
 async def cancel(job: Job, daemon: Daemon) -> Response:
     """Ask the job to end: SIGTERM, and SIGKILL after the grace. Repeating it does no harm."""
     return json_response((await daemon.cancel(job.id)).document(), 202)
@@ -191,20 +196,20 @@ class Kill(BaseModel):
     signal: Annotated[int, Field(ge=1, le=64)] = 9
 
 
-@routes.post("/v1/jobs/{job_id}/kill", status_code=202)
+@routes.post("/v1/jobs/{job_id}/kill", status_code=202, responses=TOLD)
 async def kill(job: Job, daemon: Daemon, body: Kill | None = None) -> Response:
     """Send the job a signal; SIGKILL unless another is named."""
     found = await daemon.signal(job.id, (body or Kill()).signal)
     return json_response(found.document(), 202)
 
 
-@routes.post("/v1/jobs/{job_id}/rerun", status_code=202, responses=ENDED)
+@routes.post("/v1/jobs/{job_id}/rerun", status_code=202, responses=SUBMITTED, openapi_extra=HEADERS)
 async def rerun(request: Request, job: Job, daemon: Daemon) -> Response:
     """Run the same invocation again, as a new job."""
     key = idempotency_key(request)
     again, repeated = await daemon.rerun(job.id, key=key, request=digest("rerun", job.id))
     prefer = Preference.of(request)
-    return accepted(await prefer.heeded(daemon, again), prefer, replayed=repeated)
+    return accepted(await heeded(prefer, daemon, again), prefer, replayed=repeated)
 
 
 @routes.delete("/v1/jobs/{job_id}", status_code=204)

@@ -64,21 +64,31 @@ def main(words: Sequence[str]) -> int:
         if setting.metadata["option"]:
             parser.add_argument(setting.metadata["option"], dest=setting.name)
     parser.add_argument("--app", action="append", dest="apps", default=[])
+    parser.add_argument("--apps-from", default=os.getcwd())
     parser.add_argument("--i-know", action="store_true")
     options = vars(parser.parse_args(words))
-    apps, i_know = options.pop("apps"), options.pop("i_know")
+    apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
     try:
         settings = Settings.load(options)
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps, i_know=i_know)
+    return serve(settings, Home.find(), apps, i_know=i_know, apps_from=apps_from)
 
 
-def serve(settings: Settings, home: Home, apps: list[str], *, i_know: bool = False) -> int:
+def serve(
+    settings: Settings,
+    home: Home,
+    apps: list[str],
+    *,
+    i_know: bool = False,
+    apps_from: str | None = None,
+) -> int:
     """Be the daemon of *home* until told to stop; the exit code.
 
     Args:
+        apps: Those that the command line names.
+        apps_from: The directory that they are named from, and run in; the current one if None.
         i_know: Others than this machine may be served, see ``bind``.
     """
     logging.basicConfig(
@@ -94,7 +104,8 @@ def serve(settings: Settings, home: Home, apps: list[str], *, i_know: bool = Fal
         _report_failure(error)
         return error.exit_code
     try:
-        return asyncio.run(_Server(settings, home, found(apps, os.getcwd()), i_know).run())
+        entries = found(apps, os.getcwd(), apps_from)
+        return asyncio.run(_Server(settings, home, entries, i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -158,7 +169,7 @@ class _Server:
         look = asyncio.create_task(self._look(dispatcher, apps))
         tell = asyncio.create_task(webhooks.run())
         apps.begin(self._entries)
-        _report_ready(dispatcher, self._home, bound, apps.count)
+        _report_ready(dispatcher, self._home, bound, apps.count, self._entries)
         for entry in self._entries:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
@@ -239,7 +250,9 @@ def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -
 # Reports ------------------------------------------------------------------------------
 
 
-def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound, apps: int) -> None:
+def _report_ready(
+    dispatcher: Dispatcher, home: Home, bound: Bound, apps: int, entries: Sequence[Entry]
+) -> None:
     told = {
         "pid": os.getpid(),
         "url": dispatcher.url,
@@ -248,7 +261,9 @@ def _report_ready(dispatcher: Dispatcher, home: Home, bound: Bound, apps: int) -
         "protocol": PROTOCOL,
         "started_at": dispatcher.status()["started_at"],
     }
-    write_durably(home.address, json.dumps(told).encode())
+    named = [entry for entry in entries if entry.origin == "start"]
+    start = {"apps": [entry.target for entry in named], "cwd": named[0].cwd if named else ""}
+    write_durably(home.address, json.dumps(told | start).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
     _report({"ok": True, "apps": apps, **told})
 

@@ -10,6 +10,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Final
@@ -27,15 +28,20 @@ ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(version.__file__))
 """The directory that the daemon has imported mcli from."""
 
 
-def found(targets: Iterable[str], cwd: str) -> list[Entry]:
+def found(targets: Iterable[str], cwd: str, named_from: str | None = None) -> list[Entry]:
     """All apps that a daemon begins with: *targets*, a project's, and those of packages.
 
     What a project says and cannot be used is left out, and the log tells.
 
+    Args:
+        targets: What the command line names.
+        cwd: Where the daemon is started.
+        named_from: The directory that *targets* are named from, if it is another one.
+
     Raises:
         BadApp: One of *targets* is not there.
     """
-    entries = started(targets, cwd)
+    entries = started(targets, named_from or cwd)
     try:
         entries += project(cwd)
     except BadApp as error:
@@ -57,9 +63,13 @@ def _there(found: Entry) -> Entry:
     place = found.place
     if _is_file(place):
         _check_file(place)
-    elif find_spec(place.partition(".")[0]) is None:
+    elif not _is_module(place.partition(".")[0], found.cwd):
         raise BadApp(f"there is no module {place}; give one that is installed here, or a script")
     return found
+
+
+def _is_module(name: str, cwd: str) -> bool:
+    return find_spec(name) is not None or PathFinder.find_spec(name, [cwd]) is not None
 
 
 def _check_file(place: str) -> None:

@@ -31,7 +31,7 @@ UNREADABLE: Final = "this is no HTTP request, or its head is too long, or has no
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn, without signals, which are the daemon's; it ends when told to, not at a next look."""
+    """uvicorn, without signals, which are the daemon's; it ends as soon as it is told to."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

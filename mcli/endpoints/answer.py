@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from mcli.endpoint import Command
 from mcli.endpoints.mount import Mount
+from mcli.endpoints.ports import Document, Kept
 from mcli.endpoints.prefer import RETRY_S, Preference, json_response
 from mcli.errors import (
     AppBroken,
@@ -27,10 +29,9 @@ from mcli.errors import (
     UnknownJob,
     WrongMedia,
 )
+from mcli.output import last_line
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.states import FINAL, Reason, State
-
-Document = dict[str, Any]
 
 STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownJob: 404,
@@ -88,18 +89,54 @@ def refused(error: MCLIError, instance: str, *, public: bool = False) -> Respons
     return _problem(error.code, status, str(error), instance, more, headers)
 
 
-def accepted(job: Document, preferred: Preference) -> Response:
-    """The job's document: 200 if it has ended, 202 until then."""
-    headers = {"Location": f"/v1/jobs/{job['id']}"} | preferred.applied
-    if is_final(job):
-        return json_response(job, 200, headers)
-    return json_response(job, 202, headers | {"Retry-After": str(RETRY_S)})
+def live_headers(job: Mapping[str, Any]) -> dict[str, str]:
+    """When to ask again about a job that has not ended."""
+    return {} if is_final(job) else {"Retry-After": str(RETRY_S)}
+
+
+def accepted(
+    job: Document, preferred: Preference, *, prefix: str = "", replayed: bool = False
+) -> Response:
+    """The answer to a submission: 200 and the document if it has ended, else 202 and where to
+    look.
+
+    Args:
+        job: As it is after waiting.
+        prefix: What stands before the paths of all routes.
+        replayed: Its idempotency key has brought it before.
+    """
+    headers = {
+        "Location": f"{quote(prefix)}/v1/jobs/{job['id']}",
+        **live_headers(job),
+        **preferred.applied,
+        **({"Idempotent-Replayed": "true"} if replayed else {}),
+    }
+    return json_response(job, 200 if is_final(job) else 202, headers)
 
 
 def is_doubtful(job: Mapping[str, Any]) -> bool:
     """Whether its result may be the description of a value that was not kept."""
     result = job["result"]
     return isinstance(result, dict) and set(result) == {"repr", "truncated"}
+
+
+async def result(job: Document, kept: Kept) -> Response:
+    """What the command of a job returned, alone.
+
+    Raises:
+        Unfinished: It has not ended.
+        JobFailed: It did not succeed, or what it returned was not kept.
+    """
+    if not is_final(job):
+        raise Unfinished(
+            f"job {job['id']} has not ended yet: it is {job['state']}; ask again later"
+        )
+    if not is_success(job):
+        raise JobFailed(f"job {job['id']} {job['state']} ({job['reason']})")
+    withheld = await kept.withheld(job["id"]) if is_doubtful(job) else None
+    if withheld:
+        raise JobFailed(f"job {job['id']} succeeded, but what it returned {withheld}")
+    return json_response(job["result"])
 
 
 def returned(job: Document, withheld: str | None, instance: str) -> Response:
@@ -139,7 +176,7 @@ def _failure(job: Document, mount: Mount, last_words: str) -> tuple[str, int, st
     said = last_words.removeprefix(_CLICKS) if last_words.startswith(_CLICKS) else ""
     if job["exit_code"] == USAGE and said:
         return "bad_parameters", 422, said, {"errors": _errors(mount.command, said)}
-    why = said or ("" if mount.endpoint.public else _last_line(job["error"] or ""))
+    why = said or ("" if mount.endpoint.public else last_line(job["error"] or ""))
     return "job_failed", 500, _ending(job) + (f": {why}" if why else ""), {}
 
 
@@ -149,10 +186,6 @@ def _ending(job: Document) -> str:
     if job["signal"] is not None:
         return f"the command was ended by signal {job['signal']}"
     return f"the job of the command is {job['state']} ({job['reason']})"
-
-
-def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "").strip()
 
 
 def _errors(command: Command, said: str) -> list[dict[str, str]]:

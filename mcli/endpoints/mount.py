@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from mcli.endpoint import Command, Endpoint, Param
+from mcli.secret import may_be_looked_up
 
 OWN: Final = ("/v1", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 """Paths of the daemon's own, with all that is below them; and ``/`` itself."""
@@ -48,6 +49,11 @@ class Mount(NamedTuple):
         inside = self.placeholders()
         return (param for param in self.command.params if param.name not in inside)
 
+    def prefix(self, path: str) -> str:
+        """What stands before its path in *path*, that of a request to it: its own has as many
+        parts, whatever is in them."""
+        return path.rsplit("/", self.endpoint.path.count("/"))[0]
+
     def key(self) -> tuple[str, str]:
         """Equal for two that would answer to the same requests."""
         return self.endpoint.method, _PLACEHOLDER.sub("{}", self.endpoint.path)
@@ -75,6 +81,13 @@ def _unfit(mount: Mount) -> str | None:
             return f"{mount.shown}: {mount.endpoint.path} has {{{name}}}, which is no parameter"
         if names.count(name) > 1 or depth(param.schema) > 0:
             return f"{mount.shown}: {{{name}}} in a path must be one value, and stand there once"
+    for param in mount.command.params:
+        in_url = mount.in_query or param.name in names
+        if param.secret and in_url and not may_be_looked_up(param.name):
+            return (
+                f"{mount.shown}: a secret has no place in a URL: {param.name} of {mount.route}; "
+                "use POST, with it in the body"
+            )
     for param in mount.others():
         if mount.in_query and depth(param.schema) > 1:
             return f"{mount.shown}: a query cannot hold lists of lists as {param.name}; use POST"

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from mcli.endpoint import Param
 from mcli.endpoints.mount import Mount, depth, without_null
+from mcli.endpoints.schema import JOB, Schema
 from mcli.problem import MEDIA_TYPE
-
-Schema = dict[str, Any]
 
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
@@ -18,8 +17,6 @@ BEARER: Final = "bearer"
 """Name of the security scheme."""
 
 _TEXT: Final = {"type": "string"}
-_MAYBE_TEXT: Final = {"type": ["string", "null"]}
-_MAYBE_WHOLE: Final = {"type": ["integer", "null"]}
 
 PROBLEM: Final[Schema] = {
     "type": "object",
@@ -48,23 +45,13 @@ WRONG: Final[Schema] = PROBLEM | {
     }
 }
 
-JOB: Final[Schema] = {
-    "type": "object",
-    "title": "Job",
-    "properties": {
-        "id": _TEXT,
-        "name": _TEXT,
-        "state": _TEXT,
-        "reason": _MAYBE_TEXT,
-        "exit_code": _MAYBE_WHOLE,
-        "created_at": _TEXT,
-        "started_at": _MAYBE_TEXT,
-        "finished_at": _MAYBE_TEXT,
-        "result": {},
-        "error": _MAYBE_TEXT,
-    },
-    "required": ["id", "name", "state", "created_at", "result"],
-}
+
+def _header(name: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": schema}
+
+
+KEY: Final = _header("Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,255}$"})
+PREFER: Final = _header("Prefer", {"type": "string", "examples": ["wait=10"]})
 
 REFUSALS: Final = {
     "401": "No token, or not the daemon's.",
@@ -104,9 +91,9 @@ def _parameters(mount: Mount) -> list[dict[str, Any]]:
     if mount.in_query:
         found += [_parameter(param, "query") for param in mount.others()]
     else:
-        found.append(_header("Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,255}$"}))
+        found.append(KEY)
     if mount.endpoint.background:
-        found.append(_header("Prefer", {"type": "string", "examples": ["wait=10"]}))
+        found.append(PREFER)
     return found
 
 
@@ -117,10 +104,6 @@ def _parameter(param: Param, place: str) -> dict[str, Any]:
     required = param.required or place == "path"
     told = {"name": param.name, "in": place, "required": required, "schema": schema}
     return told | ({"description": param.help} if param.help else {})
-
-
-def _header(name: str, schema: Schema) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": schema}
 
 
 def _body(params: list[Param]) -> dict[str, Any]:
@@ -151,15 +134,16 @@ def _field(param: Param) -> Schema:
 
 def _responses(mount: Mount, *, secured: bool) -> dict[str, Any]:
     responses = {
-        status: _answer(text, WRONG if status == "422" else PROBLEM, MEDIA_TYPE)
+        status: response(text, WRONG if status == "422" else PROBLEM, MEDIA_TYPE)
         for status, text in REFUSALS.items()
         if secured or status != "401"
     }
     if not mount.endpoint.background:
-        return {"200": _answer("What the command returned.", {}, JSON)} | responses
-    done = _answer("The job, which has ended in the time that the caller would wait.", JOB, JSON)
-    return {"200": done, "202": _answer("The job, accepted.", JOB, JSON)} | responses
+        return {"200": response("What the command returned.", {})} | responses
+    done = response("The job, which has ended in the time that the caller would wait.", JOB)
+    return {"200": done, "202": response("The job, accepted.", JOB)} | responses
 
 
-def _answer(text: str, schema: Schema, media_type: str) -> dict[str, Any]:
+def response(text: str, schema: Schema, media_type: str = JSON) -> dict[str, Any]:
+    """The response object for one status."""
     return {"description": text, "content": {media_type: {"schema": schema}}}

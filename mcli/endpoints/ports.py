@@ -24,7 +24,25 @@ class Call:
     """Digest of all that was asked: two calls with one key must have the same."""
 
 
-class Jobs(Protocol):
+class Kept(Protocol):
+    """What jobs leave behind, and when there is more of it."""
+
+    def folder(self, job_id: str) -> str:
+        """Where that job's files are; it need not be there yet."""
+
+    async def withheld(self, job_id: str) -> str | None:
+        """Why the value that the command returned was not kept: "is not JSON"; None if it was."""
+
+    async def changed(self, job: Document, offset: int, timeout_s: float) -> Document:
+        """The job once its ``output.log`` is longer than *offset*, or its state is not that of
+        *job*; or as it is after *timeout_s* seconds.
+
+        Raises:
+            MCLIError: It cannot be waited for any longer.
+        """
+
+
+class Jobs(Kept, Protocol):
     """The daemon, or a connection to one."""
 
     async def check(
@@ -35,9 +53,6 @@ class Jobs(Protocol):
         Raises:
             AppBroken: The app cannot tell.
         """
-
-    def folder(self, job_id: str) -> str:
-        """Where that job's files are; it need not be there yet."""
 
     async def submit(self, call: Call) -> Document:
         """The job's document, once it is accepted. It is an earlier job's if the key was used.
@@ -55,6 +70,3 @@ class Jobs(Protocol):
 
     async def last_words(self, job_id: str) -> str:
         """The last line that the job has written to stderr; empty if there is none."""
-
-    async def withheld(self, job_id: str) -> str | None:
-        """Why the value that the command returned was not kept: "is not JSON"; None if it was."""

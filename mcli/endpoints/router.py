@@ -42,8 +42,6 @@ def router(mounts: Iterable[Mount], jobs: Jobs, *, bearer: bool) -> APIRouter:
             status_code=202 if mount.endpoint.background else 200,
             openapi_extra=told,
         )
-        if method == "GET":
-            routes.add_api_route(path, handler, methods=["HEAD"], include_in_schema=False)
     return routes
 
 
@@ -107,7 +105,8 @@ class Handler:
             preferred = Preference.of(request)
             if preferred.wait_s:
                 job = await self._jobs.wait(job["id"], min(preferred.wait_s, WAIT_MAX_S))
-            return answer.accepted(job, preferred)
+            prefix = self.mount.prefix(request.url.path)
+            return answer.accepted(job, preferred, prefix=prefix)
         while not answer.is_final(job):
             job = await self._jobs.wait(job["id"], WAIT_MAX_S)
         place = request.url.path

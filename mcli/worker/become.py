@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 
 from mcli import failpoint, replay
 from mcli.invocation import App, Invocation
+from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
@@ -187,8 +188,9 @@ class Job:
     def _tell(self, error: BaseException) -> None:
         import traceback
 
-        lines = traceback.format_exception(error)
-        self._outcome.error = "".join(lines)[-ERROR_BYTES:]
+        told = "".join(traceback.format_exception(error))
+        # What it printed is its user's own; what is kept beside that names no secrets.
+        self._outcome.error = mask_text(told, self._invocation.known_secrets())[-ERROR_BYTES:]
         sys.excepthook(type(error), error, error.__traceback__)
 
     def _execute(self) -> NoReturn:

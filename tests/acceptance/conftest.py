@@ -41,7 +41,11 @@ class Run(Protocol):
 
 def clean_env(**more: str) -> Env:
     """This process's environment without the settings of mcli, and with *more*."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MCLI_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MCLI_") and name != "PYTHONPYCACHEPREFIX"
+    }
     return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"} | more
 
 
@@ -123,6 +127,24 @@ def stopped(tmp_path: Path, gate: Gate) -> Iterator[Daemon]:  # the gate lets go
     daemon = Daemon(tmp_path)
     yield daemon
     daemon.close()
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon of the module's own."""
+    daemon = Daemon(tmp_path_factory.mktemp("standing"))
+    yield daemon.start()
+    daemon.close()
+
+
+@pytest.fixture
+def shared(standing: Daemon, tmp_path: Path, gate: Gate) -> Iterator[Daemon]:
+    """That one, without jobs, for a test that leaves it as it was; programs run in ``tmp_path``."""
+    standing.cwd = tmp_path
+    pid = standing.pid
+    yield standing
+    standing.clear()
+    assert standing.pid == pid, "a test that ends the daemon needs one of its own"
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from mcli.cli.launch import READY_FD, end
 from mcli.client import Client
+from mcli.errors import InvalidTransition
 from mcli.home import Home
 from mcli.states import FINAL
 from mcli.ticket import lock_holder
@@ -50,22 +52,46 @@ class Daemon:
             "HOME": str(folder),
             "LEDGER": str(self.ledger),
             "MCLI_HOME": self.home.root,
-            "PYTHONPYCACHEPREFIX": str(folder.parent / "pycache"),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": str(PROJECT),
         }
         self.env |= env
         self._processes: list[subprocess.Popen[str]] = []
+        self._daemons: list[subprocess.Popen[bytes]] = []
 
     # Its life -------------------------------------------------------------------------
 
     def start(self, *options: str, **env: str) -> Self:
-        """Start it, on a free port."""
-        self.mcli("daemon", "start", "--port", "0", *options, env=env)
+        """Start it, on a free port, as ``mcli daemon start`` does but without its process."""
+        self.home.create()
+        reader, writer = os.pipe()
+        log_fd = os.open(self.home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(reader, "rb") as ready, open(log_fd, "ab") as log:
+            self._daemons.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "mcli.daemon", "--port=0", *options],
+                    env=self.env | env | {READY_FD: str(writer)},
+                    cwd=self.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[writer],
+                    start_new_session=True,
+                )
+            )
+            os.close(writer)
+            assert readable(reader), "it does not start"
+            told = json.loads(ready.readline() or "{}")
+        assert told.get("ok"), f"it has not started: {told}"
+        if told.get("apps"):
+            self.apps()
         return self
 
-    def stop(self, *options: str) -> None:
-        """Stop it, as people do."""
-        self.mcli("daemon", "stop", *options)
+    def stop(self, *, kill_jobs: bool = False) -> None:
+        """Stop it, as ``mcli daemon stop`` does, and wait until it is gone."""
+        end(self.home, kill_jobs=kill_jobs)
+        for process in self._daemons:
+            process.wait(DEADLINE_S)
 
     @property
     def pid(self) -> int:
@@ -139,6 +165,11 @@ class Daemon:
         with self.client() as client:
             return client.job(job_id)
 
+    def apps(self) -> list[Document]:
+        """The apps, when it has loaded them."""
+        with self.client() as client:
+            return client.apps()
+
     def jobs(self) -> list[Document]:
         with self.client() as client:
             return list(client.jobs())
@@ -160,6 +191,19 @@ class Daemon:
             return [line.split() for line in self.ledger.read_text().splitlines()]
         return []
 
+    def clear(self) -> None:
+        """End all programs, end and forget all jobs, for the next test that uses this daemon."""
+        self._end_programs()
+        with self.client() as client:
+            jobs = list(client.jobs())
+            for job in jobs:
+                with suppress(InvalidTransition):  # it has ended already
+                    client.cancel(job["id"])
+            for job in jobs:
+                client.wait(job["id"], DEADLINE_S)
+                client.delete(job["id"])
+        self.ledger.unlink(missing_ok=True)
+
     # The end --------------------------------------------------------------------------
 
     def processes(self) -> dict[int, str]:
@@ -176,18 +220,29 @@ class Daemon:
 
     def close(self) -> None:
         """End all that is left; nothing may be left after that."""
-        for process in self._processes:
-            process.kill()
-            process.communicate()
-        if lock_holder(self.home.lock) is not None:
-            self.mcli("daemon", "stop", "--kill-jobs", env={"MCLI_GRACE": "0"})
-        else:
-            for pid in self.processes():  # without a daemon nobody else would end the jobs
+        self._end_programs()
+        alone = lock_holder(self.home.lock) is None
+        if not alone:
+            self.stop(kill_jobs=True)
+        if alone or self._crashed():  # its jobs live on, and its workers wait for the next one
+            for pid in self.processes():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        for started in self._daemons:
+            started.wait(DEADLINE_S)
         left = self.processes()
         for pid in left:
             assert gone(pid), f"still there: {left[pid]}"
+
+    def _end_programs(self) -> None:
+        while self._processes:
+            process = self._processes.pop()
+            process.kill()
+            process.communicate()
+
+    def _crashed(self) -> bool:
+        """Whether one of the daemons was killed."""
+        return any((process.poll() or 0) < 0 for process in self._daemons)
 
     def alone(self) -> bool:
         """Whether all processes but the daemon end by themselves."""

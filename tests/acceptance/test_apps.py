@@ -280,6 +280,29 @@ def test_added_app_is_kept_over_restarts(daemon: Daemon, shop: Path) -> None:
     assert apps(daemon) == {}
 
 
+def test_restart_keeps_the_apps_of_the_start(
+    stopped: Daemon, shop: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The apps of --app are there after a restart from another directory, run in their own; one
+    that has gone is left out, with a line; --app anew takes the place of all.
+    """
+    shop.write_text("import os\n" + HEAD + command("price", "/price", "os.getcwd()"))
+    write(shop.with_name("bank.py"), command("fee", "/fee", "5"))
+    write(shop.with_name("cafe.py"), command("tea", "/tea", "6"))
+    stopped.start("--app", "shop.py", "--app", "bank", "--app", "cafe.py")
+    stopped.cwd = tmp_path_factory.mktemp("elsewhere")
+    shop.with_name("cafe.py").unlink()
+    restart = ("daemon", "restart", "--port", "0")
+    done = stopped.mcli(*restart)
+    left_out = f"the app {shop.with_name('cafe.py')} of the last start is not there any more"
+    assert left_out in done.stderr
+    stopped.mcli(*restart)
+    assert set(apps(stopped)) == {"shop", "bank"}
+    assert (ask(stopped, "/price").json(), ask(stopped, "/fee").json()) == (str(shop.parent), 5)
+    stopped.mcli(*restart, "--app", str(shop.with_name("bank.py")))
+    assert set(apps(stopped)) == {"bank"}
+
+
 def test_app_of_another_environment(daemon: Daemon, shop: Path) -> None:
     """An app runs with the interpreter of the mcli that added it, in the directory it was in."""
     write(shop, command("where", "/where", "[sys.executable, os.getcwd()]"))

@@ -87,7 +87,7 @@ def test_stop_leaves_jobs_running(daemon: Daemon, gate: Gate) -> None:
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("print('before')")
-    daemon.stop()
+    daemon.mcli("daemon", "stop")
     assert lock_holder(daemon.home.lock) is None
     inside.do("print('between')")
     daemon.start()
@@ -132,7 +132,7 @@ def test_stop_kill_jobs(daemon: Daemon, gate: Gate) -> None:
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
     with ended(inside.pid):
-        daemon.stop("--kill-jobs")
+        daemon.mcli("daemon", "stop", "--kill-jobs")
     daemon.start()
     assert daemon.job(job_id)["state"] == "cancelled"
 

@@ -31,29 +31,29 @@ def ask(daemon: Daemon, code: str) -> Any:
     return json.loads(out)
 
 
-def test_detach_prints_the_id_alone(daemon: Daemon) -> None:
+def test_detach_prints_the_id_alone(shared: Daemon) -> None:
     """
     --detach prints the job's id on stdout, nothing else anywhere, and exits 0; MCLI_DETACH=1
     does the same.
     """
     for words, env in ((["--detach"], {}), ([], {"MCLI_DETACH": "1"})):
-        done = daemon.puppet("leave", "3", *words, env=env)
+        done = shared.puppet("leave", "3", *words, env=env)
         assert done.stderr == ""
         job_id = done.stdout.removesuffix("\n")
-        assert daemon.final(job_id)["exit_code"] == 3
+        assert shared.final(job_id)["exit_code"] == 3
 
 
-def test_detach_variable_that_is_neither(daemon: Daemon) -> None:
+def test_detach_variable_that_is_neither(shared: Daemon) -> None:
     """
     A wrong MCLI_DETACH is one line and exit 2, as other settings; nothing is run. false is false.
     """
-    done = daemon.puppet("leave", "3", env={"MCLI_DETACH": "bogus"}, code=2)
+    done = shared.puppet("leave", "3", env={"MCLI_DETACH": "bogus"}, code=2)
     assert (done.stdout, done.stderr) == (
         "",
         "mcli: MCLI_DETACH is 'bogus'; it must be true or false\n",
     )
-    assert daemon.jobs() == []
-    daemon.puppet("leave", "3", env={"MCLI_DETACH": "no"}, code=3)
+    assert shared.jobs() == []
+    shared.puppet("leave", "3", env={"MCLI_DETACH": "no"}, code=3)
 
 
 def test_detach_without_a_daemon(stopped: Daemon) -> None:
@@ -66,37 +66,37 @@ def test_detach_without_a_daemon(stopped: Daemon) -> None:
     assert stopped.starts() == []
 
 
-def test_detached_job_keeps_its_input(daemon: Daemon) -> None:
+def test_detached_job_keeps_its_input(shared: Daemon) -> None:
     """
     What is piped into a detached job comes to it, also after its caller has ended.
     """
     read, write = os.pipe()
-    job_id = daemon.mcli("run", "-d", "--", "cat", stdin=read).stdout.strip()
+    job_id = shared.mcli("run", "-d", "--", "cat", stdin=read).stdout.strip()
     os.close(read)
     os.write(write, b"later")
     os.close(write)
-    assert daemon.final(job_id)["state"] == "succeeded"
-    assert daemon.output(job_id) == "later"
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert shared.output(job_id) == "later"
 
 
-def test_no_automatic_routing(daemon: Daemon) -> None:
+def test_no_automatic_routing(shared: Daemon) -> None:
     """
     auto_route=False runs here unless --detach is given; command_name is the name in lists.
     """
-    assert daemon.puppet("manual").stdout == "here\n"
-    assert daemon.jobs() == []
-    job_id = daemon.submit("manual")
-    assert daemon.final(job_id)["name"] == "by hand"
-    assert daemon.output(job_id) == "in a job\n"
+    assert shared.puppet("manual").stdout == "here\n"
+    assert shared.jobs() == []
+    job_id = shared.submit("manual")
+    assert shared.final(job_id)["name"] == "by hand"
+    assert shared.output(job_id) == "in a job\n"
 
 
-def test_switched_off(daemon: Daemon) -> None:
+def test_switched_off(shared: Daemon) -> None:
     """
     MCLI_BACKGROUND_ENABLED=false runs here, without a word.
     """
-    done = daemon.puppet("tell", env={"MCLI_BACKGROUND_ENABLED": "false"})
+    done = shared.puppet("tell", env={"MCLI_BACKGROUND_ENABLED": "false"})
     assert (done.stdout, done.stderr) == ("job None None\n", "aside\n")
-    assert daemon.jobs() == []
+    assert shared.jobs() == []
 
 
 def test_fallback_is_silent(stopped: Daemon) -> None:
@@ -117,43 +117,43 @@ def test_no_fallback(stopped: Daemon, gate: Gate) -> None:
     assert gate.quiet()
 
 
-def test_timeout(daemon: Daemon, gate: Gate) -> None:
+def test_timeout(shared: Daemon, gate: Gate) -> None:
     """
     A job that runs longer than timeout= is ended: exit 124, failed, reason timeout.
     """
-    client = daemon.begin_puppet("brief", gate.path)
+    client = shared.begin_puppet("brief", gate.path)
     assert gate.arrival().gone()
     _, err = client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
     assert "timeout of 0.2 s" in err
-    job = daemon.job()
+    job = shared.job()
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "timeout", 124)
     assert job["timeout_s"] == 0.2
-    daemon.mcli("wait", job["id"], code=124)
+    shared.mcli("wait", job["id"], code=124)
 
 
-def test_timeout_of_a_program(daemon: Daemon, gate: Gate) -> None:
+def test_timeout_of_a_program(shared: Daemon, gate: Gate) -> None:
     """
     A command's own timeout= holds as well when its program is run by mcli run.
     """
     words = [sys.executable, str(PUPPET), "brief", gate.path]
-    client = daemon.begin(sys.executable, "-m", "mcli", "run", "--", *words)
+    client = shared.begin(sys.executable, "-m", "mcli", "run", "--", *words)
     gate.arrival()
     client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
-    (job,) = daemon.jobs()
+    (job,) = shared.jobs()
     assert (job["state"], job["reason"]) == ("failed", "timeout")
 
 
-def test_timeout_setting_of_the_caller(daemon: Daemon, gate: Gate) -> None:
+def test_timeout_setting_of_the_caller(shared: Daemon, gate: Gate) -> None:
     """
     MCLI_BACKGROUND_TIMEOUT in a caller's environment is the limit of its job.
     """
-    client = daemon.begin_puppet("obey", gate.path, env={"MCLI_BACKGROUND_TIMEOUT": "0.25"})
+    client = shared.begin_puppet("obey", gate.path, env={"MCLI_BACKGROUND_TIMEOUT": "0.25"})
     gate.arrival()
     client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
-    assert [job["timeout_s"] for job in daemon.jobs()] == [0.25]
+    assert [job["timeout_s"] for job in shared.jobs()] == [0.25]
 
 
 def test_hidden_answers_are_forgotten(daemon: Daemon) -> None:
@@ -185,20 +185,20 @@ def test_timeout_setting_gives_way(stopped: Daemon, gate: Gate) -> None:
     assert daemon.job()["timeout_s"] == 0.2
 
 
-def test_command_within_a_job_runs_in_it(daemon: Daemon) -> None:
+def test_command_within_a_job_runs_in_it(shared: Daemon) -> None:
     """
     A background command that a job calls runs in that job's processes.
     """
-    assert daemon.puppet("nest").stdout == "True\n"
-    assert len(daemon.jobs()) == 1
+    assert shared.puppet("nest").stdout == "True\n"
+    assert len(shared.jobs()) == 1
 
 
-def test_job_knows_itself(daemon: Daemon) -> None:
+def test_job_knows_itself(shared: Daemon) -> None:
     """
     A job finds MCLI_JOB_ID and MCLI_ATTEMPT in its environment.
     """
-    done = daemon.puppet("tell")
-    assert done.stdout == f"job {daemon.job()['id']} 1\n"
+    done = shared.puppet("tell")
+    assert done.stdout == f"job {shared.job()['id']} 1\n"
 
 
 @pytest.mark.parametrize(
@@ -212,15 +212,15 @@ def test_job_knows_itself(daemon: Daemon) -> None:
         ("calling.submit()", "outer of False", "calling"),
     ],
 )
-def test_submit(daemon: Daemon, call: str, result: object, name: str) -> None:
+def test_submit(shared: Daemon, call: str, result: object, name: str) -> None:
     """
     submit takes parameters, and the job's result is what the command returned.
     """
-    assert ask(daemon, f"answer = {call}.result(20)") == result
-    assert daemon.job()["name"] == name
+    assert ask(shared, f"answer = {call}.result(20)") == result
+    assert shared.job()["name"] == name
 
 
-def test_submit_checks_first(daemon: Daemon) -> None:
+def test_submit_checks_first(shared: Daemon) -> None:
     """
     A value that the command's own types refuse is refused before anything is sent.
     """
@@ -233,11 +233,11 @@ for call in (lambda: above.submit(times=10), lambda: above.submit(colour=1),
     except (click.UsageError, TypeError) as error:
         answer.append(type(error).__name__)
 """
-    assert ask(daemon, code) == ["BadParameter", "TypeError", "MissingParameter", "TypeError"]
-    assert daemon.jobs() == []
+    assert ask(shared, code) == ["BadParameter", "TypeError", "MissingParameter", "TypeError"]
+    assert shared.jobs() == []
 
 
-def test_handle(daemon: Daemon) -> None:
+def test_handle(shared: Daemon) -> None:
     """
     A handle waits, gives output and result, and tells a failure.
     """
@@ -251,7 +251,7 @@ except Exception as error:
     answer = [document["state"], document["id"] == job.id, job.output().decode(),
               job.result(), type(error).__name__, str(error).split(maxsplit=2)[2]]
 """
-    assert ask(daemon, code) == [
+    assert ask(shared, code) == [
         "succeeded",
         True,
         "x\n",
@@ -261,7 +261,7 @@ except Exception as error:
     ]
 
 
-def test_a_result_that_was_not_kept(daemon: Daemon) -> None:
+def test_a_result_that_was_not_kept(shared: Daemon) -> None:
     """
     What is not JSON or larger than 1 MiB is no result: the stand-in for it is never returned.
     """
@@ -273,7 +273,7 @@ for size in (0, 1 << 20):
     except mcli.errors.JobFailed as error:
         answer.append(str(error).split(maxsplit=2)[2])
 """
-    assert ask(daemon, code) == [
+    assert ask(shared, code) == [
         {"repr": "x", "truncated": True},
         1000,
         "succeeded, but what it returned is not JSON",
@@ -311,7 +311,7 @@ def test_output_from_a_store_that_cannot_be_read(stopped: Daemon) -> None:
         Job("01932c5e-0000-7000-8000-000000000000", home=stopped.home).output()
 
 
-def test_handle_cancels(daemon: Daemon, gate: Gate) -> None:
+def test_handle_cancels(shared: Daemon, gate: Gate) -> None:
     """
     cancel ends the job; a wait that is too short says so and leaves it alone.
     """
@@ -324,7 +324,7 @@ except TimeoutError as error:
     job.cancel()
 answer = [job.wait(20)["state"], "runs on" in early]
 """
-    assert ask(daemon, code) == ["cancelled", True]
+    assert ask(shared, code) == ["cancelled", True]
 
 
 def test_submit_without_a_daemon(stopped: Daemon) -> None:
@@ -345,14 +345,14 @@ answer = [mcli.is_background_available(), mcli.status_check(), mcli.health_check
 """
 
 
-def test_checks(daemon: Daemon) -> None:
+def test_checks(shared: Daemon) -> None:
     """
     The three questions about the daemon have their documented keys.
     """
-    there, status, health = ask(daemon, CHECKS)
+    there, status, health = ask(shared, CHECKS)
     assert there is True
     assert status["running"] is True
-    assert status["pid"] == daemon.pid
+    assert status["pid"] == shared.pid
     assert set(status) == {
         "running", "version", "home", "inside_job", "pid", "address", "daemon_version",
         "started_at", "limit", "workers", "jobs",
@@ -369,7 +369,7 @@ def test_background_is_not_available_when_switched_off(daemon: Daemon) -> None:
     assert ask(daemon, "answer = mcli.is_background_available()") is False
 
 
-def test_a_daemon_that_does_not_answer(daemon: Daemon) -> None:
+def test_a_daemon_that_does_not_answer(shared: Daemon) -> None:
     """
     Against a stopped daemon the answer comes within 50 ms, with all that is loaded for it.
     """
@@ -378,10 +378,10 @@ import time
 begun = time.monotonic()
 answer = [mcli.is_background_available(), time.monotonic() - begun]
 """
-    pid = daemon.pid
+    pid = shared.pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        answers = [ask(daemon, code) for _ in range(5)]  # the least: others may have the cores
+        answers = [ask(shared, code) for _ in range(5)]  # the least: others may have the cores
     finally:
         os.kill(pid, signal.SIGCONT)
     assert [there for there, _ in answers] == [False] * 5
@@ -468,17 +468,17 @@ def test_daemon_of_another_version(stopped: Daemon, gate: Gate) -> None:
     assert gate.quiet()
 
 
-def test_caller_of_another_version(daemon: Daemon) -> None:
+def test_caller_of_another_version(shared: Daemon) -> None:
     """
     A daemon answers a caller of another protocol with how to mend it, and accepts nothing.
     """
     code = "import mcli.attach, mcli.version\nmcli.attach.PROTOCOL = 99\nbelow.submit()"
-    process = daemon.begin(sys.executable, SHOP, stdin=subprocess.PIPE)
+    process = shared.begin(sys.executable, SHOP, stdin=subprocess.PIPE)
     _, err = process.communicate(code, timeout=DEADLINE_S)
     last = err.splitlines()[-1]
     assert f"speaks protocol {PROTOCOL}" in last
     assert "mcli daemon restart" in last
-    assert daemon.jobs() == []
+    assert shared.jobs() == []
 
 
 def test_verbs_of_a_daemon_of_another_version(daemon: Daemon) -> None:
@@ -503,15 +503,15 @@ def write(path: Path, body: str) -> Path:
     return path
 
 
-def test_new_code_runs(daemon: Daemon) -> None:
+def test_new_code_runs(shared: Daemon) -> None:
     """
     A program that was edited runs as it is now, though a warm worker has its old self.
     """
-    program = write(daemon.cwd / "edited.py", "print('old')")
-    assert daemon.run(sys.executable, str(program)).stdout == "old\n"
+    program = write(shared.cwd / "edited.py", "print('old')")
+    assert shared.run(sys.executable, str(program)).stdout == "old\n"
     write(program, "print('new one')")
-    assert daemon.run(sys.executable, str(program)).stdout == "new one\n"
-    assert {job["state"] for job in daemon.jobs()} == {"succeeded"}
+    assert shared.run(sys.executable, str(program)).stdout == "new one\n"
+    assert {job["state"] for job in shared.jobs()} == {"succeeded"}
 
 
 def test_edited_module_is_loaded_anew(daemon: Daemon, gate: Gate) -> None:
@@ -534,25 +534,25 @@ def test_edited_module_is_loaded_anew(daemon: Daemon, gate: Gate) -> None:
         assert client.communicate(timeout=DEADLINE_S) == (said, "")
 
 
-def test_environment_that_an_import_read(daemon: Daemon) -> None:
+def test_environment_that_an_import_read(shared: Daemon) -> None:
     """
     A variable that a module reads when it is imported has, in each run, that run's value.
     """
     for colour in ("red", "blue", "red", "none"):
         env = {"COLOUR": colour} if colour != "none" else {}
-        done = daemon.run(sys.executable, str(PROGRAMS / "asker.py"), env=env)
+        done = shared.run(sys.executable, str(PROGRAMS / "asker.py"), env=env)
         assert done.stdout == f"{colour}\n"
-    assert {job["state"] for job in daemon.jobs()} == {"succeeded"}
+    assert {job["state"] for job in shared.jobs()} == {"succeeded"}
 
 
-def test_import_that_starts_a_thread(daemon: Daemon) -> None:
+def test_import_that_starts_a_thread(shared: Daemon) -> None:
     """
     An app whose imports leave a thread running is never forked with it: its jobs import anew.
     """
     program = str(PROGRAMS / "threading_app.py")
     for _ in range(3):
-        assert daemon.run(sys.executable, program).stdout == "locked True threads 2\n"
-    assert [job["state"] for job in daemon.jobs()] == ["succeeded"] * 3
+        assert shared.run(sys.executable, program).stdout == "locked True threads 2\n"
+    assert [job["state"] for job in shared.jobs()] == ["succeeded"] * 3
 
 
 BROKEN = {
@@ -563,27 +563,27 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_app_that_fails_at_import(daemon: Daemon, how: str) -> None:
+def test_app_that_fails_at_import(shared: Daemon, how: str) -> None:
     """
     A command whose app cannot be loaded fails, with its traceback, and is not tried for ever.
     """
-    (daemon.cwd / "part.py").write_text(
+    (shared.cwd / "part.py").write_text(
         f"import os\nif os.environ.get('BREAK'):\n    {BROKEN[how]}\n"
     )
-    program = write(daemon.cwd / "broken.py", "print('fine')")
+    program = write(shared.cwd / "broken.py", "print('fine')")
     program.write_text("import part\n" + program.read_text())
     code = (
         "import os, runpy, sys; sys.path.insert(0, os.getcwd())\n"
         "import broken; os.environ['BREAK'] = '1'; print(broken.main.submit().wait(20)['id'])"
     )
-    job = daemon.job(daemon.run(sys.executable, "-c", code).stdout.strip())
+    job = shared.job(shared.run(sys.executable, "-c", code).stdout.strip())
     assert job["state"] == "failed"
     assert job["attempt"] == 1
     if how == "raises":
         assert "RuntimeError: broken app" in job["error"]
     if how == "exits":
         assert job["exit_code"] == 3
-    assert daemon.puppet("tell").returncode == 0
+    assert shared.puppet("tell").returncode == 0
 
 
 def test_app_that_hangs_at_import(stopped: Daemon, gate: Gate) -> None:

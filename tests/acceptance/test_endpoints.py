@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import requests
 
@@ -88,22 +89,36 @@ def test_word_comes_before_placeholder(kiosk: Kiosk) -> None:
     assert kiosk.ask("GET", "/items/count").json() == 0
 
 
-def test_head_is_get_without_its_body(kiosk: Kiosk) -> None:
-    """HEAD answers as GET does, without a body."""
+def test_head_runs_nothing(kiosk: Kiosk) -> None:
+    """HEAD is not allowed where GET runs a command."""
+    before = kiosk.daemon.mcli("ps", "--json").stdout
     answer = kiosk.ask("HEAD", "/items/7")
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
+    assert kiosk.daemon.mcli("ps", "--json").stdout == before
 
 
 def test_wrong_method_names_all_that_are_right(kiosk: Kiosk) -> None:
     """405 with the methods of every endpoint at that path."""
     answer = kiosk.ask("PUT", "/items/7")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET, HEAD")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
 
 
-def test_unknown_path_is_a_problem(kiosk: Kiosk) -> None:
-    """404 as a problem document."""
-    answer = kiosk.ask("GET", "/nowhere")
-    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_path")
+@pytest.mark.parametrize("path", ["/nowhere", "/healthz/", "/v1/jobs/", "/greet/", "/v1/nowhere"])
+def test_unknown_path_is_a_problem(kiosk: Kiosk, path: str) -> None:
+    """404 as a problem document that tells where to look; nobody is sent elsewhere."""
+    answer = kiosk.ask("GET", path, allow_redirects=False)
+    told = answer.json()
+    assert (answer.status_code, told["code"], told["instance"]) == (404, "no_such_path", path)
+    assert "/openapi.json" in told["detail"]
+
+
+def test_wrong_method_of_the_daemons_own_path(kiosk: Kiosk) -> None:
+    """405 with the methods of every route at that path, in the header and in words."""
+    answer = kiosk.ask("PATCH", "/v1/jobs")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert answer.json()["detail"] == "PATCH cannot be asked for here; use GET, POST"
+    one = kiosk.ask("PATCH", "/v1/jobs/x")
+    assert one.headers["Allow"] == "DELETE, GET, PUT"
 
 
 # In the background ------------------------------------------------------------------------
@@ -125,6 +140,13 @@ def test_prefer_wait(kiosk: Kiosk) -> None:
     answer = kiosk.post("/end-slowly", {"how": "exit"}, Prefer="wait=30")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, "wait=30")
     assert (answer.json()["state"], answer.json()["exit_code"]) == ("failed", 3)
+
+
+def test_background_timeout_ends_the_job(kiosk: Kiosk) -> None:
+    """A job that runs for longer than its endpoint allows has failed, and says why."""
+    job = kiosk.post("/end-late", {"how": "late"}, Prefer="wait=30").json()
+    told = (job["state"], job["reason"], job["exit_code"], job["timeout_s"])
+    assert told == ("failed", "timeout", 124, 0.5)
 
 
 def test_wait_that_is_too_short(kiosk: Kiosk) -> None:
@@ -336,6 +358,39 @@ def test_openapi_of_uploads_and_open_endpoints(kiosk: Kiosk) -> None:
     assert paths["/items/{number}"]["get"]["security"] == []
     assert "401" not in paths["/items/{number}"]["get"]["responses"]
     assert paths["/items/{number}"]["delete"]["security"] == [{"bearer": []}]
+
+
+def test_openapi_of_submissions_and_jobs(kiosk: Kiosk) -> None:
+    """A submission shows what its headers may be; each answer with a job has the schema of the
+    whole document, to which real ones keep.
+    """
+    paths = kiosk.ask("GET", "/openapi.json").json()["paths"]
+    put, post = (
+        paths[path][how] for path, how in (("/v1/jobs/{job_id}", "put"), ("/v1/jobs", "post"))
+    )
+    for submission in (put, post, paths["/v1/jobs/{job_id}/rerun"]["post"]):
+        places = {each["name"]: each["in"] for each in submission["parameters"]}
+        assert (places["Idempotency-Key"], places["Prefer"]) == ("header", "header")
+    told = [
+        (paths["/end-slowly"]["post"], "202"),
+        (paths["/end-slowly"]["post"], "200"),
+        (post, "202"),
+        (put, "200"),
+        (paths["/v1/jobs/{job_id}"]["get"], "200"),
+        (paths["/v1/jobs/{job_id}/wait"]["get"], "200"),
+        (paths["/v1/jobs/{job_id}/cancel"]["post"], "202"),
+    ]
+    schemas = [
+        each["responses"][code]["content"]["application/json"]["schema"] for each, code in told
+    ]
+    assert all(schema == schemas[0] for schema in schemas)
+    job = kiosk.post("/end-slowly", {"how": "exit"}, Prefer="wait=30").json()
+    assert list(job) == list(schemas[0]["properties"]) == schemas[0]["required"]
+    jsonschema_rs.validate(schemas[0], job)
+    jobs = paths["/v1/jobs"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema_rs.validate(jobs, kiosk.ask("GET", "/v1/jobs").json())
+    for wrong in ({"state": "done"}, {"exit_code": "3"}, {"created_at": None}):
+        assert not jsonschema_rs.is_valid(schemas[0], job | wrong)
 
 
 def test_openapi_needs_the_token(kiosk: Kiosk) -> None:

@@ -3,14 +3,12 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import requests
@@ -28,7 +26,7 @@ from mcli.errors import (
 )
 from mcli.ids import new_id
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, readable
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
 
 UNKNOWN = "tell has no parameter 'depth'; it has: number, words"
 TELL = {"app": "puppet", "command": "tell", "params": {"number": 7}}
@@ -39,24 +37,10 @@ class Web:
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
-        self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *options: str, **env: str) -> "Web":
+    def start(self, *options: str, **env: str) -> Self:
         """Start it, and wait until it listens."""
-        ready, told = os.pipe()
-        self._processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "mcli.daemon", "--port", "0", "--app", PUPPET, *options],
-                env=self.daemon.env | {"MCLI_READY_FD": str(told)} | env,
-                pass_fds=[told],
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        os.close(told)
-        with open(ready, "rb") as report:
-            assert readable(report.fileno())
-            assert b'"ok": true' in report.readline()
+        self.daemon.start("--app", PUPPET, *options, **env)
         return self
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -70,29 +54,26 @@ class Web:
     def post(self, body: Any = TELL, **headers: str) -> requests.Response:
         return self.ask("POST", "/v1/jobs", json=body, headers=headers)
 
-    def ended(self) -> None:
-        """Wait until the daemon is gone."""
-        self._processes[-1].wait(DEADLINE_S)
 
-    def close(self) -> None:
-        with suppress(AssertionError):
-            self.daemon.stop("--kill-jobs")
-        for process in self._processes:
-            process.kill()
-            process.wait()
+@pytest.fixture
+def idle(stopped: Daemon) -> Web:
+    """Of a test's own, and not started yet."""
+    return Web(stopped)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """Running, for all tests that leave it so."""
+    daemon = Daemon(tmp_path_factory.mktemp("web"))
+    yield Web(daemon).start()
+    daemon.close()
 
 
 @pytest.fixture
-def idle(stopped: Daemon) -> Iterator[Web]:
-    """Not started yet."""
-    web = Web(stopped)
-    yield web
-    web.close()
-
-
-@pytest.fixture
-def web(idle: Web) -> Web:
-    return idle.start()
+def web(shared: Web, gate: Gate) -> Iterator[Web]:  # the gate lets go after the end
+    """Running, and without any job."""
+    yield shared
+    shared.daemon.clear()
 
 
 @pytest.fixture
@@ -222,9 +203,8 @@ def test_key_and_job_are_one(idle: Web, point: str, replayed: str | None) -> Non
     """A daemon that dies on either side of the commit has kept both or none; it runs once."""
     key = {"Idempotency-Key": "order 19"}
     idle.start(MCLI_FAILPOINT=f"{point}:kill")
-    with pytest.raises(requests.ConnectionError):
+    with ended(idle.daemon.pid), pytest.raises(requests.ConnectionError):
         idle.post(**key)
-    idle.ended()
     idle.start()
     answer = idle.post(Prefer="wait=25", **key)
     assert answer.headers.get("Idempotent-Replayed") == replayed
@@ -382,8 +362,9 @@ def test_not_ready_says_what_fails(idle: Web) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_metrics_count_what_happened(web: Web) -> None:
+def test_metrics_count_what_happened(idle: Web) -> None:
     """Jobs by state, times, workers, commits, bytes, and requests by route; no canary."""
+    web = idle.start()
     job = web.post(Prefer="wait=25").json()
     web.ask("GET", "/readyz")
     web.ask("GET", f"/v1/jobs/{job['id']}")

@@ -27,71 +27,71 @@ def mcli(*words: str) -> list[str]:
     return [sys.executable, "-m", "mcli", *words]
 
 
-def test_run_of_a_click_program_is_warm(daemon: Daemon) -> None:
+def test_run_of_a_click_program_is_warm(shared: Daemon) -> None:
     """
     run of `python app.py` uses a worker of that app, as the app's own command line does.
     """
-    worker = daemon.final(daemon.submit("tell"))["worker_pid"]
-    done = daemon.mcli("run", "--", sys.executable, PUPPET, "tell", "x")
-    job = daemon.job()
+    worker = shared.final(shared.submit("tell"))["worker_pid"]
+    done = shared.mcli("run", "--", sys.executable, PUPPET, "tell", "x")
+    job = shared.job()
     assert done.stdout == f"job {job['id']} 1\n"
     assert done.stderr == "aside\n"
     assert job["worker_pid"] == worker
 
 
-def test_run_executes_any_program(daemon: Daemon) -> None:
+def test_run_executes_any_program(shared: Daemon) -> None:
     """
     Streams, exit code, environment and working directory of a program are its own.
     """
     script = "echo out; echo err >&2; echo $MCLI_JOB_ID $MCLI_ATTEMPT; pwd; exit 9"
-    done = daemon.mcli("run", "--name", "shell", "--", "sh", "-c", script, code=9)
-    job = daemon.job()
-    assert done.stdout == f"out\n{job['id']} 1\n{daemon.cwd}\n"
+    done = shared.mcli("run", "--name", "shell", "--", "sh", "-c", script, code=9)
+    job = shared.job()
+    assert done.stdout == f"out\n{job['id']} 1\n{shared.cwd}\n"
     assert done.stderr == "err\n"
     assert (job["name"], job["state"], job["exit_code"]) == ("shell", "failed", 9)
 
 
-def test_run_reads_standard_input(daemon: Daemon) -> None:
+def test_run_reads_standard_input(shared: Daemon) -> None:
     """
     What is piped into run comes to the program.
     """
-    process = daemon.begin(*mcli("run", "--", "cat"), stdin=subprocess.PIPE)
+    process = shared.begin(*mcli("run", "--", "cat"), stdin=subprocess.PIPE)
     assert (
         process.communicate("through and through", timeout=DEADLINE_S)[0] == "through and through"
     )
 
 
 @pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./plain", 126)])
-def test_run_of_what_cannot_run(daemon: Daemon, program: str, code: int) -> None:
+def test_run_of_what_cannot_run(shared: Daemon, program: str, code: int) -> None:
     """
     As a shell has it: 127 for no such program, 126 for one that is none; one line each.
     """
-    Path(daemon.cwd, "plain").write_text("text")
-    done = daemon.mcli("run", "--", program, code=code)
+    Path(shared.cwd, "plain").write_text("text")
+    done = shared.mcli("run", "--", program, code=code)
     assert done.stderr.count("\n") == 1
     assert program in done.stderr
 
 
-def test_run_detach(daemon: Daemon, gate: Gate) -> None:
+def test_run_detach(shared: Daemon, gate: Gate) -> None:
     """
     --detach prints the id and nothing else, and returns while the job runs.
     """
     words = ["run", "-d", "--name", "mine", "--", sys.executable, PUPPET, "obey", gate.path]
-    done = daemon.mcli(*words)
+    done = shared.mcli(*words)
     inside = gate.arrival()
     assert (done.stdout, done.stderr) == (f"{inside.job_id}\n", "")
-    assert daemon.job()["name"] == "mine"
+    assert shared.job()["name"] == "mine"
 
 
-def test_run_with_an_option_that_is_none(daemon: Daemon) -> None:
+def test_run_with_an_option_that_is_none(shared: Daemon) -> None:
     """
     Before PROGRAM only mcli's own options may stand; after it everything is the program's.
     """
-    done = daemon.mcli("run", "--bogus", "true", code=2)
+    done = shared.mcli("run", "--bogus", "true", code=2)
     assert "No such option" in done.stderr
     assert "--bogus" in done.stderr
-    assert daemon.jobs() == []
-    done = daemon.mcli("run", "echo", "--bogus", "-d", "--", "--name")
+    assert shared.jobs() == []
+    done = shared.mcli("run", "echo", "--bogus", "-d", "--", "--name")
     assert done.stdout == "--bogus -d -- --name\n"
 
 
@@ -117,106 +117,106 @@ def test_verb_without_a_daemon(stopped: Daemon, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["inspect", "logs", "attach", "wait", "cancel", "kill", "rerun"])
-def test_verb_with_an_unknown_id(daemon: Daemon, verb: str) -> None:
+def test_verb_with_an_unknown_id(shared: Daemon, verb: str) -> None:
     """
     An id that no job has: exit 2, one line that names it.
     """
-    done = daemon.mcli(verb, "0123abcd", code=2)
+    done = shared.mcli(verb, "0123abcd", code=2)
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "0123abcd" in done.stderr
 
 
-def test_ps_and_inspect_show_the_fields(daemon: Daemon, gate: Gate) -> None:
+def test_ps_and_inspect_show_the_fields(shared: Daemon, gate: Gate) -> None:
     """
     The JSON of a job has all fields of the contract, live and final.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    (live,) = json.loads(daemon.mcli("ps", "--json").stdout)
+    (live,) = json.loads(shared.mcli("ps", "--json").stdout)
     assert set(FIELDS) <= set(live)
     assert (live["id"], live["state"], live["pid"]) == (job_id, "running", inside.pid)
     assert live["worker_pid"] == inside.ppid
     assert live["argv"] == ["obey", gate.path, "--detach"]
-    assert live["cwd"] == str(daemon.cwd)
+    assert live["cwd"] == str(shared.cwd)
     assert live["finished_at"] is live["run_s"] is live["exit_code"] is None
     inside.do("answer = {'loss': 0.5}")
     inside.leave()
-    daemon.final(job_id)
-    final = json.loads(daemon.mcli("inspect", "-", "--json").stdout)
+    shared.final(job_id)
+    final = json.loads(shared.mcli("inspect", "-", "--json").stdout)
     assert (final["state"], final["exit_code"], final["reason"]) == ("succeeded", 0, None)
     assert final["result"] == {"loss": 0.5}
     assert final["run_s"] >= 0
     assert final["error"] is None
 
 
-def test_inspect_of_an_exception(daemon: Daemon, gate: Gate) -> None:
+def test_inspect_of_an_exception(shared: Daemon, gate: Gate) -> None:
     """
     error holds the traceback of what ended the job.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     gate.arrival().tell("raise ValueError('as it were')")
-    job = daemon.final(job_id)
+    job = shared.final(job_id)
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "exception", 1)
     assert job["error"].startswith("Traceback")
     assert job["error"].endswith("ValueError: as it were\n")
-    assert "ValueError: as it were" in daemon.mcli("inspect", "-").stdout
+    assert "ValueError: as it were" in shared.mcli("inspect", "-").stdout
 
 
-def test_ps_by_state(daemon: Daemon, gate: Gate) -> None:
+def test_ps_by_state(shared: Daemon, gate: Gate) -> None:
     """
     --state chooses; without it ps shows live jobs and the latest that ended; -a shows all.
     """
-    daemon.puppet("leave", "3", code=3)
-    daemon.puppet("tell")
-    running = daemon.submit("obey", gate.path)
+    shared.puppet("leave", "3", code=3)
+    shared.puppet("tell")
+    running = shared.submit("obey", gate.path)
     gate.arrival()
-    listed = json.loads(daemon.mcli("ps", "-a", "--json").stdout)
+    listed = json.loads(shared.mcli("ps", "-a", "--json").stdout)
     assert [job["state"] for job in listed] == ["running", "succeeded", "failed"]
-    (one,) = json.loads(daemon.mcli("ps", "--state", "running", "--json").stdout)
+    (one,) = json.loads(shared.mcli("ps", "--state", "running", "--json").stdout)
     assert one["id"] == running
-    assert running[:13] in daemon.mcli("ps").stdout
+    assert running[:13] in shared.mcli("ps").stdout
 
 
-def test_ids_may_be_shortened(daemon: Daemon) -> None:
+def test_ids_may_be_shortened(shared: Daemon) -> None:
     """
     A unique beginning of an id is enough; one that several share is refused with exit 2.
     """
-    first, second = daemon.submit("tell"), daemon.submit("tell")
-    shared = os.path.commonprefix([first, second])  # noqa: RUF071 - not a path
+    first, second = shared.submit("tell"), shared.submit("tell")
+    both = os.path.commonprefix([first, second])  # noqa: RUF071 - not a path
     for job_id in (first, second):
-        short = job_id[: len(shared) + 1]
-        assert json.loads(daemon.mcli("inspect", short, "--json").stdout)["id"] == job_id
+        short = job_id[: len(both) + 1]
+        assert json.loads(shared.mcli("inspect", short, "--json").stdout)["id"] == job_id
     for verb in ("inspect", "attach"):
-        done = daemon.mcli(verb, shared, code=2)
+        done = shared.mcli(verb, both, code=2)
         assert done.stderr.count("\n") == 1
     with pytest.raises(AmbiguousJob, match="give more of it"):
-        attach_wire(daemon.home, shared, 0)
+        attach_wire(shared.home, both, 0)
 
 
-def test_logs(daemon: Daemon) -> None:
+def test_logs(shared: Daemon) -> None:
     """
     logs prints both streams in order; --stdout, --stderr, -n and -t choose and adorn.
     """
     script = "echo one; echo two >&2; echo three"
-    daemon.mcli("run", "--", "sh", "-c", f"for i in 1; do {script}; done")
-    said = daemon.mcli("logs", "-").stdout
+    shared.mcli("run", "--", "sh", "-c", f"for i in 1; do {script}; done")
+    said = shared.mcli("logs", "-").stdout
     assert sorted(said.splitlines()) == ["one", "three", "two"]
-    assert daemon.mcli("logs", "-", "--stdout").stdout == "one\nthree\n"
-    assert daemon.mcli("logs", "-", "--stderr").stdout == "two\n"
-    assert daemon.mcli("logs", "-", "--stdout", "-n", "1").stdout == "three\n"
-    stamped = daemon.mcli("logs", "-", "--stdout", "-t").stdout.splitlines()
+    assert shared.mcli("logs", "-", "--stdout").stdout == "one\nthree\n"
+    assert shared.mcli("logs", "-", "--stderr").stdout == "two\n"
+    assert shared.mcli("logs", "-", "--stdout", "-n", "1").stdout == "three\n"
+    stamped = shared.mcli("logs", "-", "--stdout", "-t").stdout.splitlines()
     assert [line.split(" ", 1)[1] for line in stamped] == ["one", "three"]
     assert stamped[0][:2] == "20"
 
 
-def test_logs_follows_to_the_end(daemon: Daemon, gate: Gate) -> None:
+def test_logs_follows_to_the_end(shared: Daemon, gate: Gate) -> None:
     """
     logs -f shows lines as they are printed, and ends with the job.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    follower = daemon.begin(*mcli("logs", "-f", job_id))
+    follower = shared.begin(*mcli("logs", "-f", job_id))
     for number in range(3):
         inside.do(f"print('line', {number})")
         assert lines(follower, 1) == [f"line {number}\n"]
@@ -225,15 +225,15 @@ def test_logs_follows_to_the_end(daemon: Daemon, gate: Gate) -> None:
     assert follower.returncode == 0
 
 
-def test_attach_shows_all_from_the_beginning(daemon: Daemon, gate: Gate) -> None:
+def test_attach_shows_all_from_the_beginning(shared: Daemon, gate: Gate) -> None:
     """
     Two attached at once each see what was printed before and after, streams apart, and end
     with the job's exit code.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("print('before')")
-    attached = [daemon.begin(*mcli("attach", job_id)) for _ in range(2)]
+    attached = [shared.begin(*mcli("attach", job_id)) for _ in range(2)]
     assert [lines(each, 1) for each in attached] == [["before\n"]] * 2
     inside.do("print('after'); print('aside', file=sys.stderr)")
     inside.tell("sys.exit(5)")
@@ -242,26 +242,26 @@ def test_attach_shows_all_from_the_beginning(daemon: Daemon, gate: Gate) -> None
         assert each.returncode == 5
 
 
-def test_attach_to_an_ended_job(daemon: Daemon) -> None:
+def test_attach_to_an_ended_job(shared: Daemon) -> None:
     """
     Of a job that has ended attach shows all its output, and exits as it did.
     """
-    daemon.puppet("leave", "4", code=4)
-    daemon.mcli("attach", "-", code=4)
+    shared.puppet("leave", "4", code=4)
+    shared.mcli("attach", "-", code=4)
 
 
-def test_attach_passes_signals_on(daemon: Daemon, gate: Gate) -> None:
+def test_attach_passes_signals_on(shared: Daemon, gate: Gate) -> None:
     """
     SIGTERM to an attached process ends the job by that signal, and the process with it.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("print('here')")
-    attached = daemon.begin(*mcli("attach", job_id))
+    attached = shared.begin(*mcli("attach", job_id))
     lines(attached, 1)
     attached.send_signal(signal.SIGTERM)
     assert attached.wait(DEADLINE_S) == -signal.SIGTERM
-    job = daemon.final(job_id)
+    job = shared.final(job_id)
     assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", signal.SIGTERM)
 
 
@@ -289,69 +289,69 @@ def test_attach_types_into_the_job(daemon: Daemon) -> None:
         assert each.exitstatus == 0
 
 
-def test_wait_exits_with_the_jobs_code(daemon: Daemon) -> None:
+def test_wait_exits_with_the_jobs_code(shared: Daemon) -> None:
     """
     wait gives the job's own code, 0 for a good end; of several the first that is not 0.
     """
     good, bad, worse = (
-        daemon.submit("tell"),
-        daemon.submit("leave", "3"),
-        daemon.submit("leave", "4"),
+        shared.submit("tell"),
+        shared.submit("leave", "3"),
+        shared.submit("leave", "4"),
     )
-    assert daemon.mcli("wait", good).stdout == f"{good}  succeeded\n"
-    daemon.mcli("wait", bad, code=3)
-    done = daemon.mcli("wait", good, worse, bad, code=4)
+    assert shared.mcli("wait", good).stdout == f"{good}  succeeded\n"
+    shared.mcli("wait", bad, code=3)
+    done = shared.mcli("wait", good, worse, bad, code=4)
     assert sorted(line.split()[0] for line in done.stdout.splitlines()) == [good, bad, worse]
 
 
-def test_wait_for_any(daemon: Daemon, gate: Gate) -> None:
+def test_wait_for_any(shared: Daemon, gate: Gate) -> None:
     """
     wait --any returns with the first job that ends.
     """
-    held = daemon.submit("obey", gate.path)
+    held = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    quick = daemon.submit("leave", "6")
-    done = daemon.mcli("wait", "--any", held, quick, code=6)
+    quick = shared.submit("leave", "6")
+    done = shared.mcli("wait", "--any", held, quick, code=6)
     assert done.stdout == f"{quick}  failed\n"
     inside.leave()
 
 
-def test_wait_gives_up(daemon: Daemon, gate: Gate) -> None:
+def test_wait_gives_up(shared: Daemon, gate: Gate) -> None:
     """
     wait --timeout says so and exits 124, and the job runs on.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     gate.arrival()
-    done = daemon.mcli("wait", job_id, "--timeout", "0.1", code=124)
+    done = shared.mcli("wait", job_id, "--timeout", "0.1", code=124)
     assert (done.stdout, done.stderr) == ("", f"mcli: waited 0.1 s; not ended yet: {job_id}\n")
-    assert daemon.job(job_id)["state"] == "running"
+    assert shared.job(job_id)["state"] == "running"
 
 
 @pytest.mark.parametrize(("how", "code"), [("SIGKILL", 137), ("SIGTERM", 143)])
-def test_wait_for_a_killed_job(daemon: Daemon, gate: Gate, how: str, code: int) -> None:
+def test_wait_for_a_killed_job(shared: Daemon, gate: Gate, how: str, code: int) -> None:
     """
     wait exits with 128 + N for a job that signal N killed; kill -s sends it.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    waiting = daemon.begin(*mcli("wait", job_id))
-    daemon.mcli("kill", "-s", how, job_id)
+    waiting = shared.begin(*mcli("wait", job_id))
+    shared.mcli("kill", "-s", how, job_id)
     assert inside.gone()
     assert waiting.wait(DEADLINE_S) == code
-    assert daemon.job(job_id)["reason"] == "signal"
+    assert shared.job(job_id)["reason"] == "signal"
 
 
-def test_kill_sends_any_signal(daemon: Daemon, gate: Gate) -> None:
+def test_kill_sends_any_signal(shared: Daemon, gate: Gate) -> None:
     """
     kill -s USR1 reaches the job's own handler; a signal that is none is refused.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("signal.signal(signal.SIGUSR1, lambda *_: sys.exit(11))")
-    daemon.mcli("kill", "-s", "NONE", job_id, code=2)
-    daemon.mcli("kill", "-s", "usr1", job_id)
-    assert daemon.final(job_id)["exit_code"] == 11
-    done = daemon.mcli("kill", job_id, code=2)
+    shared.mcli("kill", "-s", "NONE", job_id, code=2)
+    shared.mcli("kill", "-s", "usr1", job_id)
+    assert shared.final(job_id)["exit_code"] == 11
+    done = shared.mcli("kill", job_id, code=2)
     assert done.stderr.count("\n") == 1
 
 
@@ -413,18 +413,18 @@ if __name__ == "__main__":
 """
 
 
-def test_interrupt_before_the_body(daemon: Daemon, gate: Gate) -> None:
+def test_interrupt_before_the_body(shared: Daemon, gate: Gate) -> None:
     """
     Ctrl-C while the job is still on its way to the body: nobody runs it, the caller neither.
     """
-    program = daemon.cwd / "replayed.py"
+    program = shared.cwd / "replayed.py"
     program.write_text(REPLAYED.format(programs=os.path.dirname(PUPPET), gate=gate.path))
-    caller = daemon.begin(sys.executable, str(program), "tell")
+    caller = shared.begin(sys.executable, str(program), "tell")
     gate.arrival()
     caller.send_signal(signal.SIGINT)
     assert caller.wait(DEADLINE_S) == -signal.SIGINT
-    assert daemon.final("-")["reason"] == "not_reached"
-    assert daemon.starts() == []
+    assert shared.final("-")["reason"] == "not_reached"
+    assert shared.starts() == []
 
 
 @pytest.fixture
@@ -495,17 +495,17 @@ def test_three_interrupts_that_nobody_hears(daemon: Daemon, typist: Typist) -> N
     assert daemon.final(typist.inside.job_id)["state"] == "succeeded"
 
 
-def test_cancel_is_sigterm_first(daemon: Daemon, gate: Gate) -> None:
+def test_cancel_is_sigterm_first(shared: Daemon, gate: Gate) -> None:
     """
     A running job gets SIGTERM and may clean up; it is then cancelled, whatever its code.
     """
-    job_id = daemon.submit("obey", gate.path)
+    job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(3)))")
-    assert daemon.mcli("cancel", job_id).stdout == f"{job_id}  stopping\n"
-    job = daemon.final(job_id)
+    assert shared.mcli("cancel", job_id).stdout == f"{job_id}  stopping\n"
+    job = shared.final(job_id)
     assert (job["state"], job["reason"], job["exit_code"]) == ("cancelled", "user", 3)
-    assert daemon.output(job_id) == "bye\n"
+    assert shared.output(job_id) == "bye\n"
 
 
 TREE = (
@@ -534,35 +534,35 @@ def test_cancel_ends_the_whole_tree(stopped: Daemon, gate: Gate) -> None:
     assert client.wait(DEADLINE_S) == -signal.SIGKILL
 
 
-def test_rerun(daemon: Daemon) -> None:
+def test_rerun(shared: Daemon) -> None:
     """
     rerun makes a new job with the same command line, and prints its id.
     """
-    first = daemon.submit("tell", "--number", "7", "x")
-    daemon.final(first)
-    second = daemon.mcli("rerun", first).stdout.strip()
+    first = shared.submit("tell", "--number", "7", "x")
+    shared.final(first)
+    second = shared.mcli("rerun", first).stdout.strip()
     assert second != first
-    again = daemon.final(second)
+    again = shared.final(second)
     assert again["result"] == {"number": 7, "words": ["x"]}
-    assert (again["name"], again["argv"]) == (daemon.job(first)["name"], daemon.job(first)["argv"])
-    assert daemon.output(second, "stdout") == f"job {second} 1\n"
-    assert len(daemon.starts()) == 2
+    assert (again["name"], again["argv"]) == (shared.job(first)["name"], shared.job(first)["argv"])
+    assert shared.output(second, "stdout") == f"job {second} 1\n"
+    assert len(shared.starts()) == 2
 
 
-def test_rerun_of_a_call_with_input_and_terminal(daemon: Daemon) -> None:
+def test_rerun_of_a_call_with_input_and_terminal(shared: Daemon) -> None:
     """
     A job that had its caller's input runs again without, and sees its end.
     """
-    daemon.run(sys.executable, "-m", "mcli", "run", "--", "sh", "-c", "cat; echo end")
-    again = daemon.mcli("rerun", "-").stdout.strip()
-    assert daemon.final(again)["state"] == "succeeded"
-    assert daemon.output(again) == "end\n"
+    shared.run(sys.executable, "-m", "mcli", "run", "--", "sh", "-c", "cat; echo end")
+    again = shared.mcli("rerun", "-").stdout.strip()
+    assert shared.final(again)["state"] == "succeeded"
+    assert shared.output(again) == "end\n"
 
 
-def test_plain_mcli_is_ps(daemon: Daemon) -> None:
+def test_plain_mcli_is_ps(shared: Daemon) -> None:
     """
     mcli alone lists the jobs.
     """
-    daemon.puppet("tell")
-    assert daemon.mcli().stdout == daemon.mcli("ps").stdout
-    assert "succeeded" in daemon.mcli().stdout
+    shared.puppet("tell")
+    assert shared.mcli().stdout == shared.mcli("ps").stdout
+    assert "succeeded" in shared.mcli().stdout

@@ -1,5 +1,8 @@
 """Endpoints in a FastAPI application of somebody's own, with and without a daemon."""
 
+import base64
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -91,6 +94,56 @@ def test_background_job_is_found_again(ask: Ask) -> None:
     assert ask("GET", f"{place}/output?stream=stderr").content == b""
     assert code(ask("GET", f"{place}/output?stream=x")) == (422, "request")
     assert code(ask("POST", f"{place}/cancel")) == (409, "invalid_transition")
+
+
+def test_prefix_stands_before_every_path(daemon: Daemon) -> None:
+    """Under a prefix, a placeholder in it too, Location is where the job is found."""
+    process, ask = serve(daemon, OWN_PREFIX="/api/{tenant}")
+    answer = ask("POST", "/api/J%C3%BCrgen%20B/size", files={"source": b"xyz"})
+    place = answer.headers["Location"]
+    assert place == f"/api/J%C3%BCrgen%20B/v1/jobs/{answer.json()['id']}"
+    assert ask("GET", place).json()["id"] == answer.json()["id"]
+    process.terminate()
+    process.wait(DEADLINE_S)
+
+
+def test_output_comes_as_the_daemon_gives_it(ask: Ask) -> None:
+    """A part of the octets, records in lines, or events; one that is not there is a problem."""
+    headers = {"Prefer": "wait=20"}
+    place = ask("POST", "/size", files={"source": b"xyz"}, headers=headers).headers["Location"]
+    output = f"{place}/output"
+    part = ask("GET", output, headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.content) == (206, b"byt")
+    assert part.headers["Content-Range"] == "bytes 2-4/8"
+    assert ask("GET", output, headers={"Range": "bytes=8-"}).status_code == 416
+    lines = ask("GET", output, headers={"Accept": "application/x-ndjson"})
+    (record,) = map(json.loads, lines.text.splitlines())
+    assert (record["stream"], base64.b64decode(record["data"])) == ("stdout", b"3 bytes\n")
+    assert ask("GET", f"{output}?after={record['next_offset']}").content == b""
+    assert code(ask("GET", f"{output}?after=3")) == (422, "request")
+    events = ask("GET", output, headers={"Accept": "text/event-stream"}).text
+    assert re.findall("^event: (.*)$", events, re.MULTILINE) == ["output", "state", "end"]
+    seen = {"Accept": "text/event-stream", "Last-Event-ID": "end"}
+    assert ask("GET", output, headers=seen).status_code == 204
+
+
+def test_events_come_while_the_job_runs(ask: Ask) -> None:
+    """What is printed, each state, and the end, as they come."""
+    place = ask("POST", "/forever").headers["Location"]
+    accept = {"Accept": "text/event-stream"}
+    names: list[str] = []
+    with ask("GET", f"{place}/output", headers=accept, stream=True) as events:
+        for line in events.iter_lines(chunk_size=1, decode_unicode=True):
+            name, _, value = line.partition(": ")
+            names += [value] if name == "event" else []
+            if name == "data" and names[-1] == "output":
+                ask("POST", f"{place}/cancel")
+            if name == "data" and names[-1] == "end":
+                assert json.loads(value)["state"] == "cancelled"
+    assert names[-1] == "end"
+    assert names.count("output") == 1
+    followed = ask("GET", f"{place}/output?follow=true")
+    assert followed.content == b"asleep\n"
 
 
 def test_job_is_cancelled(daemon: Daemon, ask: Ask) -> None:

@@ -33,6 +33,7 @@ PLACES: Final = (
     ("GET", "/kinds/{item}"),
     ("DELETE", "/kinds/{item}"),
     ("PUT", "/kinds/file"),
+    ("POST", "/kinds/more"),
     ("PATCH", "/kinds/slow"),
 )
 

@@ -50,7 +50,7 @@ def names(description: dict[str, Any]) -> list[str]:
 def test_script(describer: Callable[[str], Ask]) -> None:
     """A script's commands are told, with the files that they depend on."""
     told = describer(KINDS)(ask="describe")
-    assert names(told) == ["kinds", "look", "size", "slow"]
+    assert names(told) == ["kinds", "look", "more", "size", "slow"]
     assert told["error"] is None
     assert KINDS in [path for path, _, _ in told["sources"]]
 

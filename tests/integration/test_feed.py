@@ -10,7 +10,8 @@ import pytest
 import requests
 from shelf import TOKEN, Served, served
 
-from mcli.daemon import bind, feed
+from mcli.daemon import bind
+from mcli.endpoints import feed
 from mcli.home import Home
 from mcli.job import JobInfo
 from mcli.settings import Settings

@@ -73,6 +73,19 @@ def size(source: Any, label: str) -> dict[str, Any]:
     return {"bytes": len(source.read()), "label": label}
 
 
+@cli.command()
+@click.option("--folder", type=click.Path(file_okay=False))
+@click.option("--path", type=click.Path(exists=True))
+@click.option("--source", "sources", type=click.File("rb"), multiple=True)
+@click.option("--region", envvar="KINDS_REGION", default="here")
+@click.option("--size", type=click.Choice(["Small", "Large"], case_sensitive=False))
+@click.argument("corner", type=float, nargs=2)
+@mcli.api("/kinds/more", "POST", tags=["kinds"])
+def more(sources: tuple[Any, ...], **values: Any) -> dict[str, Any]:
+    """Take paths, files and what is seldom."""
+    return told(**values) | {"bytes": sum(len(each.read()) for each in sources)}
+
+
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0, 60), default=0.0)
 @mcli.api("/kinds/slow", "PATCH", enable_background=True, background_timeout=20, public=True)

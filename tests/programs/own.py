@@ -88,7 +88,7 @@ async def own() -> str:
 
 if __name__ == "__main__":
     some = {"group": [cli], "all": []}[os.environ.get("OWN_APPS", "all")]
-    app.include_router(mcli.api_router(*some))
+    app.include_router(mcli.api_router(*some), prefix=os.environ.get("OWN_PREFIX", ""))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print(listening.getsockname()[1], flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from acceptance.daemon import Daemon, Gate
 
-from mcli.daemon.audit import act_of
+from mcli.daemon.audit import act_of, note
 from mcli.ids import new_id
 
 from .conftest import wire_to
@@ -62,16 +62,56 @@ def test_r15_every_act_has_its_line(daemon: Daemon, gate: Gate) -> None:
 
 
 def test_r15_a_line_cannot_be_faked(daemon: Daemon) -> None:
-    """What a stranger puts into a path stays on the line, spelled in ASCII."""
+    """Of a path that nobody has declared nothing gets into the log."""
     wire = wire_to(daemon)
     wire.ask("POST", "/x%0aINFO%20audit.login%20remote=1.2.3.4:5%20%1b]0;%c3%a4", token=None)
-    (line,) = [
-        each
-        for each in Path(daemon.home.log).read_text(encoding="utf-8").splitlines()
-        if "audit." in each
+    (line,) = audited(daemon)
+    assert (line["act"], line["route"]) == ("call", "POST -")
+
+
+def test_r15_what_is_chosen_is_spelled_in_ascii(caplog: pytest.LogCaptureFixture) -> None:
+    """A line stays one line."""
+    with caplog.at_level("INFO", "mcli.audit"):
+        note("call", "remote=127.0.0.1:1", "POST /\n\x1bä", None)
+    assert caplog.messages == [r"audit.call remote=127.0.0.1:1 route='POST /\n\x1b\xe4' job_id=-"]
+
+
+APP = """
+import click
+import mcli
+
+@click.command()
+@click.argument("word")
+@mcli.api("/tok/{word}")
+@mcli.api("/tok/{word}", "GET")
+def look(word):
+    return len(word)
+"""
+
+
+def test_r15_routes_without_what_stands_in_them(stopped: Daemon, tmp_path: Path) -> None:
+    """A call is noted by its route as declared and by its job, let in or not, by GET as well."""
+    (tmp_path / "looker.py").write_text(APP)
+    wire = wire_to(stopped.start("--app", str(tmp_path / "looker.py")))
+    jobs = [wire.ask(method, "/tok/hunter2").headers["mcli-job-id"] for method in ("POST", "GET")]
+    wire.ask("POST", "/tok/hunter2", token=None)
+    wire.ask("GET", "/tok/hunter2", token=None)
+    wire.ask("DELETE", "/tok/hunter2")
+    wire.ask("POST", "/tok/hunter2/more")
+    wire.ask("POST", "/v1/jobs/hunter2/cancel")
+    wire.ask("DELETE", "/v1/apps/hunter2")
+    wire.ask("GET", f"/v1/jobs/{jobs[0]}/result")
+    assert [(each["act"], each["route"], each["job"]) for each in audited(stopped)] == [
+        ("submit", "POST /tok/{word}", jobs[0]),
+        ("submit", "GET /tok/{word}", jobs[1]),
+        ("call", "POST /tok/{word}", "-"),
+        ("call", "GET /tok/{word}", "-"),
+        ("call", "DELETE /tok/{word}", "-"),
+        ("call", "POST -", "-"),
+        ("cancel", "POST /v1/jobs/{job_id}/cancel", "-"),
+        ("call", "DELETE /v1/apps/{name}", "-"),
     ]
-    assert r"POST /x\nINFO audit.login remote=1.2.3.4:5 \x1b]0;\xe4" in line
-    assert "audit.call remote=127.0.0.1:" in line
+    assert "hunter2" not in Path(stopped.home.log).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

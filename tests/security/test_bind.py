@@ -245,5 +245,8 @@ def test_r09b_squatter_gets_nothing(tmp_path: Path, squatter: "subprocess.Popen[
         )
     assert (done.returncode, done.stderr.count("\n")) == (125, 1)
     assert "the token was not sent" in done.stderr
+    for name in {host, "localhost"}:  # a URL that is given is no better
+        with pytest.raises(DaemonError, match="token was not sent"):
+            Client(f"http://{name}:{port}", "x" * 43)
     out, _ = squatter.communicate()
     assert out == "nobody came\n"

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from acceptance.daemon import DEADLINE_S, Daemon, Gate
+from starlette.applications import Starlette
 
 from mcli.daemon.limits import Bucket, Buckets, Limits, Open
 
 from .conftest import wire_to
-from .wire import Wire, parse, read, together
+from .wire import Wire, parse, read, serving, together
 
 LIMITS = Limits()
 
@@ -128,9 +129,13 @@ def eventually(wire: Wire, status: int) -> bool:
     return False
 
 
-def test_r13_slow_head(wire: Wire) -> None:
+def test_r13_slow_head() -> None:
     """A connection on which no request comes to its end is closed."""
-    with wire.connect() as connection:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        serving(Starlette(), Limits(head_s=0.2), listening),
+        socket.create_connection(listening.getsockname(), DEADLINE_S) as connection,
+    ):
         connection.sendall(b"GET / HTTP/1.1\r\n")
         assert read(connection) == b""
 

@@ -1,6 +1,5 @@
 """R1, R2, R3, R5, R10, R11: what a request must be like to be answered."""
 
-import asyncio
 import itertools
 import json
 import re
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,11 +27,10 @@ from mcli.daemon.headers import ALWAYS
 from mcli.daemon.limits import Limits
 from mcli.daemon.login import Logins
 from mcli.daemon.origin import is_from_our_page
-from mcli.daemon.web import web_server
 from mcli.output import Log, read_records
 from mcli.stream import Stream
 
-from .wire import Wire, together
+from .wire import Wire, serving, together
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PAGE = {(method, path) for method in ("GET", "HEAD") for path in docs.FILES}
@@ -192,6 +189,22 @@ def test_r03_address_typed_by_hand() -> None:
     assert not is_from_our_page([*headers, headers[1]], "http", opens_page=True)
 
 
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        (401, {"token": None}),
+        (403, {"Origin": "null"}),
+        (413, {"Content_Length": "99999999"}),
+        (415, {"body": b"x"}),
+        (421, {"host": "evil.test"}),
+    ],
+)
+def test_r01_refusals_name_the_path(wire: Wire, status: int, options: dict[str, Any]) -> None:
+    """A request that is not let in is told which one it was, as every other is."""
+    answer = wire.ask("POST", "/v1/n%C3%B6?x=1", **options)
+    assert (answer.status, answer.json()["instance"]) == (status, "/v1/nö")
+
+
 def test_r05_preflight_is_not_answered(wire: Wire) -> None:
     """No answer allows another origin anything."""
     asked: dict[str, Any] = {"Origin": "http://evil.test", "Access_Control_Request_Method": "POST"}
@@ -263,7 +276,9 @@ def test_r11_planted_link(tmp_path: Path) -> None:
 
 
 @contextmanager
-def asking(**rules: Any) -> Iterator[Callable[..., requests.Response]]:
+def asking(
+    limited: Limits | None = None, **rules: Any
+) -> Iterator[Callable[..., requests.Response]]:
     """An application with one route of each method at ``/x``, behind a guard with *rules*."""
 
     async def echo(request: Request) -> PlainTextResponse:
@@ -273,23 +288,14 @@ def asking(**rules: Any) -> Iterator[Callable[..., requests.Response]]:
     app = Starlette(routes=[Route("/x", echo, methods=["GET", "POST"])])
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        limits = Limits(failure_wait_s=0, body_max=200)
+        limits = limited or Limits(failure_wait_s=0, body_max=200)
         guard = Guard(
             app, token="t" * 32, allowed_hosts={host}, logins=Logins(), limits=limits, **rules
         )
-        server = web_server(guard, limits)
-        loop = asyncio.new_event_loop()
-        serving = server.serve(sockets=[listening])
-        thread = Thread(target=loop.run_until_complete, args=[serving])
-        thread.start()
-        try:
+        with serving(guard, limits, listening):
             yield lambda method, **options: requests.request(
                 method, f"http://{host}/x", timeout=10, **options
             )
-        finally:
-            loop.call_soon_threadsafe(server.stop)
-            thread.join()
-            loop.close()
 
 
 TOKEN = {"Authorization": "Bearer " + "t" * 32}
@@ -323,3 +329,14 @@ def test_r13_a_route_does_not_see_what_is_too_long() -> None:
     with asking() as ask:
         answer = ask("POST", headers=TOKEN | {"Content-Type": "application/json"}, data=pieces)
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_long")
+
+
+def test_r13_a_call_by_get_is_a_submission() -> None:
+    """What runs a command counts, whatever its method; what only reads does not."""
+    slow = Limits(submissions_per_s=0.001, submissions_burst=1)
+    with asking(slow, is_call=lambda *at: at == ("GET", "/x")) as ask:
+        assert ask("GET", headers=TOKEN).status_code == 200
+        refused = ask("GET", headers=TOKEN)
+        assert (refused.status_code, refused.json()["instance"]) == (429, "/x")
+    with asking(slow) as ask:
+        assert [ask("GET", headers=TOKEN).status_code for _ in range(2)] == [200, 200]

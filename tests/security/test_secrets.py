@@ -192,15 +192,19 @@ def test_r08_error_text(daemon: Daemon) -> None:
     program.write_text(
         "import click, mcli, os\n"
         "@click.command()\n@click.option('--pin')\n@click.option('-q', hide_input=True)\n"
-        "@mcli.background\ndef main(pin, q):\n"
-        "    raise ValueError(f'bad {pin} {q}', os.environ['X_SECRET'])\nmain()\n"
+        "@click.option('--unseen', hidden=True)\n@click.option('--db', envvar='DB_PASSWORD')\n"
+        "@mcli.background\ndef main(pin, q, unseen, db):\n"
+        "    raise ValueError(f'bad {pin} {q} {unseen} {db}', os.environ['X_SECRET'])\nmain()\n"
     )
     env = {"X_SECRET": f"{HUSH}-x"}
-    words = (sys.executable, str(program), "--pin", f"{HUSH}-p", "-q", f"{HUSH}-q", "--detach")
-    job = daemon.run(*words, env=env).stdout.strip()
-    error = daemon.final(job)["error"]
-    assert f"ValueError: ('bad {MASK} {MASK}', '{MASK}')" in error
-    assert HUSH not in error
+    given = ("--pin", f"{HUSH}-p", "-q", f"{HUSH}-q", "--unseen", f"{HUSH}-u", "--db", f"{HUSH}-d")
+    job = daemon.run(sys.executable, str(program), *given, "--detach", env=env).stdout.strip()
+    document = daemon.final(job)
+    assert f"ValueError: ('bad {MASK} {MASK} {MASK} {MASK}', '{MASK}')" in document["error"]
+    assert HUSH not in str(document)
+    outcome = Path(daemon.home.job(job), "1.outcome").read_text()
+    assert "ValueError" in outcome
+    assert HUSH not in outcome
 
 
 def test_r08_cancelled_in_the_queue(stopped: Daemon, gate: Gate) -> None:

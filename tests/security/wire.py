@@ -1,14 +1,20 @@
 """Requests in the very bytes that are sent, and what comes back."""
 
+import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from acceptance.daemon import DEADLINE_S
+from starlette.types import ASGIApp
+
+from mcli.daemon.limits import Limits
+from mcli.daemon.web import web_server
 
 
 class Answer(NamedTuple):
@@ -76,6 +82,22 @@ class Wire:
         """Send JSON."""
         body = json.dumps(document).encode()
         return self.ask("POST", path, body=body, Content_Type="application/json", **headers)
+
+
+@contextmanager
+def serving(app: ASGIApp, limits: Limits, listening: socket.socket) -> Iterator[None]:
+    """Have *app* served on a socket, as the daemon serves its own."""
+    loop = asyncio.new_event_loop()
+    server = web_server(app, limits)
+    serve = server.serve(sockets=[listening])
+    thread = Thread(target=loop.run_until_complete, args=[serve])
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
+        loop.close()
 
 
 def read(connection: socket.socket) -> bytes:

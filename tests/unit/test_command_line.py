@@ -1,6 +1,7 @@
 """Parameters as a command line: what Click makes of it is what was given."""
 
 import enum
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_what_would_arrive_as_another_value_is_refused(params: dict[str, Any]) -
 
 
 def test_an_open_file_is_refused_and_its_name_is_not(tmp_path: Path) -> None:
-    """A file object has no text. A path has, and what was opened to check it is closed."""
+    """A file object has no text. A path has."""
     path = tmp_path / "file"
     path.write_text("text")
     with path.open() as file, pytest.raises(click.BadParameter, match="cannot be given"):
@@ -256,3 +257,99 @@ def test_typer() -> None:
     assert command_line(command, params) == words
     with pytest.raises(typer.BadParameter, match="cannot be given on a command line"):
         command_line(command, {"when": datetime(2025, 1, 31, 8)})  # noqa: DTZ001
+
+
+@click.command()
+@click.option("--read", type=click.File())
+@click.option("--later", type=click.File("w"))
+@click.option("--now", type=click.File("w", lazy=False))
+@click.option("--more", type=click.File("a"))
+@click.option("--new", type=click.File("x"))
+@click.option("--change", type=click.File("r+", lazy=True))
+@click.option("--several", type=click.File("rb"), multiple=True)
+@click.option("--pair", type=(click.File(), int))
+@click.option("--pairs", type=(int, click.File("a")), multiple=True)
+@background
+def files(**params: Any) -> None:
+    """Has files of every kind."""
+
+
+typed_files = typer.Typer()
+
+
+@typed_files.command()
+def typed(
+    read: typer.FileText = typer.Option(None),  # noqa: B008
+    later: typer.FileTextWrite = typer.Option(None),  # noqa: B008
+    now: typer.FileTextWrite = typer.Option(None, lazy=False),  # noqa: B008
+    more: typer.FileText = typer.Option(None, mode="a"),  # noqa: B008
+    new: typer.FileText = typer.Option(None, mode="x"),  # noqa: B008
+    change: typer.FileText = typer.Option(None, mode="r+"),  # noqa: B008
+    several: list[typer.FileBinaryRead] = typer.Option([]),  # noqa: B008
+) -> None:
+    """Has Typer's."""
+
+
+OF_BOTH = pytest.mark.parametrize(
+    "command", [files, typer.main.get_command(typed_files)], ids=["click", "typer"]
+)
+
+
+@OF_BOTH
+def test_files_are_checked_and_not_opened(command: Any, tmp_path: Path) -> None:
+    """Nothing is emptied, made or waited for: a pipe that nobody writes to is fine."""
+    kept, pipe, absent = tmp_path / "kept", tmp_path / "pipe", tmp_path / "absent"
+    kept.write_text("text")
+    os.mkfifo(pipe)
+    for name in ("read", "later", "now", "more", "change"):
+        for path in (kept, pipe, "-"):
+            assert command_line(command, {name: path}) == [f"--{name}={path}"]
+    for name in ("later", "now", "more", "new"):
+        assert command_line(command, {name: absent}) == [f"--{name}={absent}"]
+    words = [f"--several={kept}", f"--several={pipe}"]
+    assert command_line(command, {"several": [kept, pipe]}) == words
+    assert kept.read_text() == "text"
+    assert not absent.exists()
+
+
+@OF_BOTH
+@pytest.mark.parametrize(
+    ("name", "place", "why"),
+    [
+        ("read", "nowhere", "No such file or directory"),
+        ("read", "", "Is a directory"),
+        ("read", "kept/x", "Not a directory"),
+        ("change", "nowhere", "No such file or directory"),
+        ("several", "nowhere", "No such file or directory"),
+        ("now", "nowhere/x", "No such file or directory"),
+        ("more", "", "Is a directory"),
+        ("new", "kept", "File exists"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused(
+    command: Any, tmp_path: Path, name: str, place: str, why: str
+) -> None:
+    """In the words in which the command itself would refuse it."""
+    (tmp_path / "kept").write_text("text")
+    path = str(tmp_path / place)
+    with pytest.raises((click.BadParameter, typer.BadParameter)) as ours:
+        command_line(command, {name: [path] if name == "several" else path})
+    with pytest.raises((click.BadParameter, typer.BadParameter)) as its:
+        command.make_context("files", [f"--{name}={path}"])
+    assert str(ours.value) == str(its.value)
+    assert f"'{path}': {why}" in str(ours.value)
+
+
+def test_files_among_other_values(tmp_path: Path) -> None:
+    """In a row that has several types, the files are the files."""
+    kept, absent = str(tmp_path / "kept"), str(tmp_path / "absent")
+    Path(kept).write_text("text")
+    words = ["--pair", kept, "1", "--pairs", "2", absent]
+    assert command_line(files, {"pair": (kept, 1), "pairs": [(2, absent)]}) == words
+    assert not Path(absent).exists()
+    with pytest.raises(click.BadParameter, match="No such file"):
+        command_line(files, {"pair": (absent, 1)})
+    with pytest.raises(click.BadParameter, match="not a valid integer"):
+        command_line(files, {"pair": (kept, "x")})
+    with pytest.raises(click.BadParameter):
+        command_line(files, {"pair": (kept, 1, 2)})

@@ -38,6 +38,7 @@ def test_commands_are_found_under_their_groups() -> None:
         "kinds": "kinds.py:cli",
         "look": "kinds.py:cli",
         "size": "kinds.py:cli",
+        "more": "kinds.py:cli",
         "slow": "kinds.py:slow",
     }
 
@@ -161,6 +162,28 @@ def test_secrets_and_uploads() -> None:
         "what": (False, True),
     }
     assert all("default" not in param.schema for param in told.params)
+
+
+def test_paths_files_and_what_is_seldom() -> None:
+    """Several files are a list that may be uploaded, a directory is not; an argument of two has
+    two; a choice in any case is described as it is written.
+    """
+    command = describe("more", find(vars(kinds), "kinds.py")["more"])
+    params = {param.name: param for param in command.params}
+    assert [name for name, param in params.items() if param.upload] == ["path", "sources"]
+    assert params["sources"].schema["anyOf"][0] == {
+        "type": "array",
+        "items": {"type": "string", "format": "file"},
+    }
+    assert params["folder"].schema["anyOf"][0] == {"type": "string", "format": "path"}
+    assert params["corner"].schema == {
+        "type": "array",
+        "prefixItems": [{"type": "number"}] * 2,
+        "minItems": 2,
+        "maxItems": 2,
+    }
+    assert params["size"].schema["anyOf"][0] == {"enum": ["Small", "Large"]}
+    assert (params["region"].required, params["region"].schema["default"]) == (False, "here")
 
 
 def test_typer_is_described_by_its_annotations() -> None:

@@ -54,6 +54,30 @@ def test_placeholder_needs_its_parameter() -> None:
     assert "must be one value" in (refusal(mount("/{id}", id=several), []) or "")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/a"), ("DELETE", "/a"), ("GET", "/{api_key}"), ("POST", "/{api_key}")],
+)
+def test_secret_has_no_place_in_a_url(method: str, path: str) -> None:
+    """URLs get into logs and histories: a secret is taken in a body only."""
+    secret = Param(name="api_key", kind="option", schema=TEXT, secret=True)
+    of = Mount("shop", Command(name="buy", target="shop.py:cli", params=(secret,)),
+               Endpoint(path=path, method=method))  # fmt: skip
+    assert refusal(of, []) == (
+        f"buy of app shop: a secret has no place in a URL: api_key of {method} {path}; "
+        "use POST, with it in the body"
+    )
+    assert refusal(of._replace(endpoint=Endpoint(path="/a", method="POST")), []) is None
+
+
+def test_key_may_be_looked_up() -> None:
+    """What goes by the name of key alone may be one of a dictionary as well."""
+    key = Param(name="key", kind="argument", schema=TEXT, secret=True, required=True)
+    of = Mount("shop", Command(name="look", target="shop.py:cli", params=(key,)),
+               Endpoint(path="/settings/{key}", method="GET"))  # fmt: skip
+    assert refusal(of, []) is None
+
+
 def test_query_holds_lists_and_no_lists_of_lists() -> None:
     """A list may stand in a query, a list of lists only in a body."""
     assert refusal(mount("/a", tag={"type": "array", "items": TEXT}), []) is None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcli.output import HEAD, Log, Record, last_line, read_records
+from mcli.output import HEAD, Log, Record, last_words, read_records
 from mcli.stream import Stream
 
 PIECES = [
@@ -217,7 +217,7 @@ CLICK = TYPER.replace("typer.run(main)", "click.command(main)()").replace("typer
 
 
 @pytest.mark.parametrize("program", [TYPER, CLICK])
-def test_last_line_is_the_error_that_was_told(log: Log, path: str, program: str) -> None:
+def test_last_words_are_the_error_that_was_told(log: Log, path: str, program: str) -> None:
     """Click tells an error in a line, Typer in a box: it is the same line."""
     env = os.environ | {"PYTHONIOENCODING": "utf-8"}
     told = subprocess.run(
@@ -226,4 +226,4 @@ def test_last_line_is_the_error_that_was_told(log: Log, path: str, program: str)
     log.append(Stream.STDERR, told.stderr)
     log.append(Stream.STDOUT, b"bye\n")
     text = "too " + "long " * 20
-    assert last_line(path, Stream.STDERR) == f"Error: Invalid value: {text.strip()}"
+    assert last_words(path, Stream.STDERR) == f"Error: Invalid value: {text.strip()}"

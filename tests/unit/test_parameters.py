@@ -1,5 +1,6 @@
 """A request's parameters: the words that stand for them, or what is wrong with each."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,27 @@ def test_words() -> None:
         *("--point", "1", "2.5", "--password=hush", "--", "--number=3"),
     ]
     assert not found.errors
+
+
+def test_words_of_paths_files_and_what_is_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several files are repeated, an argument of two has both, a choice may come in any case; a
+    variable is left to the job.
+    """
+    monkeypatch.setenv("KINDS_REGION", "there")
+    file = tmp_path / "a"
+    file.touch()
+    values = {"sources": [str(file)] * 2, "path": str(file), "corner": [1, -2.5], "size": "large"}
+    found = checked(values, "more")
+    assert not found.errors
+    assert found.words[0] == "more"
+    assert found.words.count(f"--source={file}") == 2
+    assert found.words[-3:] == ["--", "1", "-2.5"]
+    assert {f"--path={file}", "--size=large"} < set(found.words)
+    assert not any("region" in word for word in found.words)
+    missing = checked({"corner": [1], "path": f"{file}x", "sources": [f"{file}x"]}, "more")
+    assert {each["parameter"] for each in missing.errors} == {"corner", "path", "sources"}
 
 
 def test_secrets_are_told() -> None:
