@@ -704,8 +704,13 @@ def test_nothing_is_left_after_fifty_jobs(daemon: Daemon) -> None:
     assert len(workers) == 1
     for _ in range(10):
         daemon.puppet("tell")
-    after = [descriptors(pid) for pid in pids]
-    assert all(abs(now - then) <= 2 for now, then in zip(after, before, strict=True))
+    for _ in range(50):  # each question is a turn of the daemon, in which it closes what ended
+        daemon.job()
+        after = [descriptors(pid) for pid in pids]
+        if all(abs(now - then) <= 2 for now, then in zip(after, before, strict=True)):
+            break
+    else:
+        pytest.fail(f"descriptors before {before}, after {after}")
     names = Counter(path.name for path in Path(daemon.home.jobs).glob("*/*"))
     assert set(names) == {"output.log", "1.start", "1.outcome"}
     assert set(names.values()) == {61}
