@@ -1,9 +1,28 @@
-"""Finding and signalling all processes of a job: its group, its descendants, its strays."""
+"""
+Finding and signalling all processes of a job: its group, its descendants, its strays.
+
+A stray is what a job has left behind: its parent has ended, so that it is a child of the
+nearest subreaper (the job's worker, else the daemon). It is known by its session, by the job's
+id in the environment that it was executed with, or by a pipe of the job that it holds open.
+"""
 
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+PART_S: Final = 0.1
+"""Seconds in which what a job has left may end by itself, as what reads its output does."""
+
+STRAY_S: Final = 1.0
+"""Seconds that a stray gets between SIGTERM and SIGKILL, unless a job gets less."""
+
+_AGAIN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0)
+"""Seconds after the first SIGKILL to strays at which they get one: some may fork meanwhile."""
+
+_MARK: Final = b"MCLI_JOB_ID="
+_DAEMON: Final = b"\0-m\0mcli.daemon\0"
 
 
 def _processes() -> Iterator[int]:
@@ -20,25 +39,101 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _marked(pid: int, mark: bytes) -> bool:
-    """Whether *pid* was executed with the job's id in its environment."""
+def session(pid: int) -> int:
+    """The session that *pid* belongs to; 0 if there is no such process."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def mark(pid: int) -> str | None:
+    """The job whose id *pid* had in its environment when it was executed."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in b"\0" + file.read()
+            words = file.read().split(b"\0")
+    except OSError:
+        return None
+    found = [word[len(_MARK) :] for word in words if word.startswith(_MARK)]
+    return os.fsdecode(found[0]) if found else None
+
+
+def holds(pid: int, pipes: Collection[int]) -> bool:
+    """Whether *pid* has one of the pipes open, which are named by their inodes."""
+    if not pipes:
+        return False
+    wanted = {f"pipe:[{inode}]" for inode in pipes}
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{name}") in wanted:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def children(pid: int) -> set[int]:
+    """The children of *pid*, those that have ended and are not reaped among them."""
+    found: set[int] = set()
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found.update(map(int, file.read().split()))
+    except ProcessLookupError:
+        pass
+    except FileNotFoundError:  # it has ended, or this kernel does not tell
+        return {each for each in _processes() if _parent(each) == pid}
+    return found
+
+
+def descendants(roots: Iterable[int]) -> set[int]:
+    """*roots* and all that descends from them, but no daemon that a job has started."""
+    found: set[int] = set()
+    edge = set(roots)
+    while edge:
+        found |= edge
+        edge = {each for pid in edge for each in children(pid) if not is_daemon(each)} - found
+    return found
+
+
+def is_daemon(pid: int) -> bool:
+    """Whether *pid* is a daemon of mcli, which a job may have started: it is no part of the job."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return _DAEMON in file.read()
     except OSError:
         return False
 
 
+def lives(pid: int) -> bool:
+    """Whether *pid* is a process that has not ended; one that nobody has reaped has."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
+def strays(leader: int, job_id: str) -> set[int]:
+    """What is known to be of the job by session or mark, wherever it is, but for its leader.
+
+    Looks at every process there is: for when nobody is their parent who could tell them.
+    """
+    ours = os.getpid()
+    return {
+        pid
+        for pid in _processes()
+        if pid not in (ours, leader)
+        and (session(pid) == leader or mark(pid) == job_id)
+        and lives(pid)
+        and not is_daemon(pid)
+    }
+
+
 def members(leader: int, job_id: str) -> set[int]:
-    """Every process of the job but its leader: descendants, and strays known by their mark."""
-    parents = {pid: _parent(pid) for pid in _processes()}
-    found: set[int] = set()
-    edge = {leader}
-    while edge:
-        edge = {pid for pid, parent in parents.items() if parent in edge} - found
-        found |= edge
-    mark = f"\0MCLI_JOB_ID={job_id}\0".encode()
-    return found | {pid for pid in parents if pid != os.getpid() and _marked(pid, mark)} - {leader}
+    """Every process of the job but its leader: descendants, and strays known as its own."""
+    return descendants({leader, *strays(leader, job_id)}) - {leader}
 
 
 def signal_group(leader: int, number: int) -> None:
@@ -46,10 +141,33 @@ def signal_group(leader: int, number: int) -> None:
         os.killpg(leader, number)
 
 
+def signal_each(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end(pids: Iterable[int], number: int) -> None:
+    """A signal that ends, to processes that may be stopped."""
+    pids = list(pids)
+    signal_each(pids, number)
+    signal_each(pids, signal.SIGCONT)
+
+
+def hunts(now: float, grace_s: float) -> list[tuple[float, int]]:
+    """The signals for strays that do not end by themselves, each with the time for it.
+
+    Args:
+        now: When their job's process has ended.
+        grace_s: What a job gets between SIGTERM and SIGKILL.
+    """
+    kill_at = now + PART_S + min(STRAY_S, grace_s)
+    kills: list[tuple[float, int]] = [(kill_at + later, signal.SIGKILL) for later in _AGAIN_S]
+    return [(now + PART_S, signal.SIGTERM), *kills]
+
+
 def kill(leader: int, job_id: str) -> None:
     """SIGKILL to the group and to everything that descends from it."""
     rest = members(leader, job_id)
     signal_group(leader, signal.SIGKILL)
-    for pid in rest:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    signal_each(rest, signal.SIGKILL)

@@ -24,6 +24,13 @@ from typing import Final, NamedTuple
 
 from mcli.stream import Stream
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that may have room again later."""
+
+AGAIN_S: Final = 0.1
+AGAIN_MAX_S: Final = 1.0
+"""Seconds until it is looked whether a full disk has room again: at first, and at most."""
+
 HEAD: Final = struct.Struct("<QIB3x")
 _STREAMS: Final = frozenset(Stream)
 _BOX: Final = re.compile(r"╭─ Error ─+╮\n([^╭]*)\n╰─+╯\Z")

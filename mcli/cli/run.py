@@ -12,6 +12,7 @@ from mcli import attach, stdio
 from mcli.address import must_be_here
 from mcli.cli.programs import recognise
 from mcli.errors import DaemonError, NotExecutable, NotFound
+from mcli.policy import Policy
 from mcli.surroundings import surroundings
 
 
@@ -25,10 +26,13 @@ from mcli.surroundings import surroundings
     help="Print the job's id and exit.",
 )
 @click.option("--name", metavar="N", help="Name shown in lists. Unless given: the program's.")
+@click.option(
+    "--leave-children", is_flag=True, help="What it has started may live on after its end."
+)
 @click.argument(
     "words", metavar="PROGRAM [ARGS]...", nargs=-1, required=True, type=click.UNPROCESSED
 )
-def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
+def run(detach: bool, name: str | None, leave_children: bool, words: Sequence[str]) -> None:
     """Run any program in the background.
 
     Output, input, signals and the exit code pass through as in a local run. A Python
@@ -38,6 +42,8 @@ def run(detach: bool, name: str | None, words: Sequence[str]) -> None:
     program, *arguments = words
     _check(program)
     invocation = _invocation(program, arguments, name, detach)
+    if leave_children:
+        invocation["policy"] = Policy(leave_children=True).document()
     end = attach.run(invocation, detach=detach)
     if not end.reached:
         raise DaemonError(f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}")

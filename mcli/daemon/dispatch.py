@@ -425,6 +425,7 @@ class Dispatcher:
             live.size,
             self.settings.grace_s,
             partial(_grew, live),
+            live.invocation.policy.leave_children,
         )
         if live.info.state is State.STOPPING:
             self._tell_stop(live)
@@ -495,7 +496,7 @@ class Dispatcher:
             return
         assert live.info is not None
         if live.orphan is not None:
-            outcome = live.orphan.end(live.status)
+            outcome = await live.orphan.end(live.status)
         else:
             outcome = read_outcome(self.home.job(live.id), live.info.attempt)
         await self._finish(live, outcome)

@@ -16,11 +16,14 @@ from collections.abc import Callable
 from mcli import family
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
-from mcli.output import Log
+from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log
 
 log = logging.getLogger("mcli.jobs")
 
 READ_BYTES = 1 << 18
+LOOK_S = 0.05
+"""Seconds between two looks for what a job has left behind."""
+
 READS_MAX = 64
 """At its end a job's stream holds less than so many reads give; what comes after is another's."""
 
@@ -54,6 +57,7 @@ class Orphan:
         size: int,
         grace_s: float,
         grew: Callable[[int], None],
+        leaves_children: bool = False,
     ) -> None:
         assert info.pid is not None
         self._info = info
@@ -65,18 +69,32 @@ class Orphan:
         self._grew = grew
         self._log = Log(os.path.join(folder, "output.log"), whole=size)
         self._reason: str | None = None
+        self._grace_s = grace_s
+        self._leaves_children = leaves_children
+        self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}
+        self._over = False
+        self._unkept = 0
+        self._unkept_why: str | None = None
+        self._unstored: list[tuple[int, bytes]] = []
+        """What was read when the disk turned out to be full, to be stored when it has room."""
+
+        self._full = False
+        self._again_s = AGAIN_S
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
-        for fd in streams.fds:
-            loop.add_reader(fd, self._read, fd)
+        self._listen()
         if info.timeout_s is not None and info.started_at is not None:
             left = max(0.0, info.started_at + info.timeout_s - time.time())
             self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
 
+    def _listen(self) -> None:
+        for fd in self._streams.fds:
+            asyncio.get_running_loop().add_reader(fd, self._read, fd)
+
     def _read(self, fd: int) -> bool:
-        """Move what a stream has into the log, once; False when it has nothing now."""
+        """Move what a stream has into the log, once; False when it has nothing now, or no room."""
         if fd not in self._held and self._move(fd):
-            return True
+            return not self._full
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -88,25 +106,56 @@ class Orphan:
             return False
         data = self._heard(fd, data)
         self._keep(self._streams.fds[fd], data)
-        return True
+        return not self._full
 
     def _move(self, fd: int) -> bool:
-        """Whether there was something, of a pipe, for which the disk has room."""
+        """Whether there is no more to do: it was moved, or waits in the pipe for room."""
         try:
             moved = self._log.move(self._streams.fds[fd], fd, READ_BYTES)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in FULL:
+                self._wait_for_room()
+            return self._full
         if moved:
+            self._again_s = AGAIN_S
             self._grew(self._log.size)
         return moved
 
     def _keep(self, stream: int, data: bytes) -> None:
+        if data:
+            self._unstored.append((stream, data))
+            if not self._full:
+                self._store()
+
+    def _store(self) -> None:
         try:
-            if data:
-                self._log.append(stream, data)
+            while self._unstored:
+                self._log.append(*self._unstored[0])
+                del self._unstored[0]
+                self._again_s = AGAIN_S
                 self._grew(self._log.size)
         except OSError as error:
-            log.error("output.lost job_id=%s bytes=%d: %s", self._info.id, len(data), error)
+            if error.errno in FULL:
+                self._wait_for_room()
+                return
+            self._unkept += sum(len(data) for _, data in self._unstored)
+            self._unkept_why = error.strerror
+            self._unstored.clear()
+
+    def _wait_for_room(self) -> None:
+        """Read nothing for now: who writes waits, as on a slow disk."""
+        self._full = True
+        loop = asyncio.get_running_loop()
+        for fd in self._streams.fds:
+            loop.remove_reader(fd)
+        self._timers.append(loop.call_later(self._again_s, self._try_again))
+        self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
+
+    def _try_again(self) -> None:
+        self._full = False
+        self._store()
+        if not self._full and not self._over:
+            self._listen()
 
     def _heard(self, fd: int, data: bytes) -> bytes:
         """What of *data* comes after the mark that the body is reached."""
@@ -121,11 +170,12 @@ class Orphan:
 
     def signal(self, number: int) -> None:
         """To its process group."""
-        family.signal_group(self._pid, number)
+        if not self._over:
+            family.signal_group(self._pid, number)
 
     def stop(self, grace_s: float, reason: str = "user") -> None:
         """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
-        if self._reason is None:
+        if self._reason is None and not self._over:
             self._reason = reason
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
@@ -134,16 +184,18 @@ class Orphan:
             )
             self._timers.append(kill)
 
-    def end(self, status: int | None) -> Outcome | None:
-        """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to."""
-        for fd in list(self._streams.fds):
-            for _ in range(READS_MAX):
-                if fd not in self._streams.fds or not self._read(fd):
-                    break
-        for fd, data in self._held.items():  # unheard: its worker may have had the mark
-            self._keep(self._kinds[fd], data)
-        self.close()
+    async def end(self, status: int | None) -> Outcome | None:
+        """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to.
+
+        Told when nothing of it lives any more, and all that it has printed is stored.
+        """
+        self._over = True
         outcome = read_outcome(self._folder, self._info.attempt)
+        if not self._leaves_children and not (outcome and outcome.policy.get("leave_children")):
+            await self._hunt()
+        while not self._drained():
+            await asyncio.sleep(self._again_s)
+        self.close()
         if outcome is None and status is None:
             return None
         outcome = outcome or Outcome(reached=not self._held)
@@ -151,7 +203,41 @@ class Orphan:
             code = os.waitstatus_to_exitcode(status)
             outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
+        if self._unkept and outcome.exit_code == 0:
+            outcome.error = (
+                f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
+            )
         return outcome
+
+    async def _hunt(self) -> None:
+        """End what it has left behind."""
+        plan = family.hunts(time.monotonic(), self._grace_s)
+        while strays := self._strays():
+            if not plan:
+                log.warning("job.unkillable job_id=%s pids=%s", self._info.id, sorted(strays))
+                return
+            if time.monotonic() >= plan[0][0]:
+                family.end(strays, plan.pop(0)[1])
+            await asyncio.sleep(LOOK_S)  # nobody tells of the end of those that are not ours
+
+    def _strays(self) -> set[int]:
+        roots = family.strays(self._pid, self._info.id)
+        roots |= {
+            pid for pid in family.children(os.getpid()) if family.holds(pid, self._pipes)
+        }  # never executed, in a session of its own
+        return {pid for pid in family.descendants(roots) if family.lives(pid)}
+
+    def _drained(self) -> bool:
+        """Whether all that was in the streams at its end is stored."""
+        for fd in list(self._streams.fds):
+            for _ in range(READS_MAX):
+                if self._full or fd not in self._streams.fds or not self._read(fd):
+                    break
+        if not self._full:
+            for fd, data in self._held.items():  # unheard: its worker may have had the mark
+                self._keep(self._kinds[fd], data)
+            self._held = dict.fromkeys(self._held, b"")
+        return not self._full
 
     def close(self) -> None:
         """Do no more for it: it has ended, or its worker is back."""

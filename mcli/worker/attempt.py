@@ -19,8 +19,9 @@ from typing import Any, Final
 from mcli import family
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
-from mcli.output import Log
+from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log
 from mcli.stream import Stream
+from mcli.worker import journal
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
 
@@ -68,6 +69,9 @@ class Attempt:
         self.reached = order.invocation.replay is None
         self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
         self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
+        """Inodes by which what holds one of them is known to be of this job."""
+
         self.log = Log(os.path.join(order.folder, "output.log"))
         self.unmute: bytes = (
             b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
@@ -85,9 +89,22 @@ class Attempt:
 
         self._policy: dict[str, Any] = {}
         self._unkept = 0
-        """Bytes of output that are not in the log, for want of room."""
+        """Bytes of output that are not in the log, and never will be."""
 
         self._unkept_why: str | None = None
+        self._unstored: list[tuple[Stream, bytes]] = []
+        """What was read when the disk turned out to be full, to be stored when it has room."""
+
+        self.full = False
+        """Nothing is read now, for want of room: who writes waits, as on a slow disk."""
+
+        self._again_at: float | None = None
+        self._again_s = AGAIN_S
+        self._hunt_at: float | None = None
+        self._hunts: list[tuple[float, int]] | None = None
+        """What strays are sent, and when; the first is next. None: it has not ended."""
+
+        self._outcome: Outcome | None = None
         self._reason: str | None = None
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
         self._kill_at: float | None = None
@@ -113,7 +130,7 @@ class Attempt:
     # Output ---------------------------------------------------------------------------
 
     def read(self, fd: int) -> bool:
-        """Move what *fd* has into the log, once; False at its end."""
+        """Move what *fd* has into the log, once; False at its end. Not while the disk is full."""
         stream = self.plugs.readers[fd]
         if fd != self.plugs.master and stream not in self._held and self._move(stream, fd):
             return True
@@ -135,20 +152,46 @@ class Attempt:
         return True
 
     def _move(self, stream: Stream, pipe: int) -> bool:
-        """Whether there was something. What the disk has no room for is taken by reading it."""
+        """Whether there is no more to do: it was moved, or waits in the pipe for room."""
         try:
-            return self.log.move(stream, pipe, READ_BYTES)
-        except OSError:
-            return False
+            moved = self.log.move(stream, pipe, READ_BYTES)
+        except OSError as error:
+            if error.errno in FULL:
+                self._wait_for_room()
+            return self.full
+        self._again_s = AGAIN_S
+        return moved
 
     def _keep(self, stream: Stream, data: bytes) -> None:
-        """Add to the log. A full disk costs the job output, and not its life."""
+        """Add to the log. A disk that fails costs the job output, and not its life."""
+        if data:
+            self._unstored.append((stream, data))
+            if not self.full:
+                self._store()
+
+    def _store(self) -> None:
         try:
-            if data:
-                self.log.append(stream, data)
+            while self._unstored:
+                self.log.append(*self._unstored[0])
+                del self._unstored[0]
+                self._again_s = AGAIN_S
         except OSError as error:
-            self._unkept += len(data)
+            if error.errno in FULL:
+                self._wait_for_room()
+                return
+            self._unkept += sum(len(data) for _, data in self._unstored)
             self._unkept_why = error.strerror
+            self._unstored.clear()
+
+    def _wait_for_room(self) -> None:
+        self.full = True
+        self._again_at = time.monotonic() + self._again_s
+        self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
+
+    def _try_again(self) -> None:
+        """Store what waits, and read on if there was room for it."""
+        self.full, self._again_at = False, None
+        self._store()
 
     def _as_printed(self, data: bytes) -> bytes:
         """Without the carriage returns that the job's terminal has put before newlines.
@@ -176,15 +219,18 @@ class Attempt:
         """Everything that has been printed until now, but not for ever: others may print on."""
         for fd in list(self.plugs.readers):
             end = time.monotonic() + 2.0
-            while time.monotonic() < end and self._more(fd):
+            while time.monotonic() < end and not self.full and self._more(fd):
                 pass
 
-    def drain(self) -> None:
-        """After the end of the process: the rest of what it has printed."""
+    def drain(self) -> bool:
+        """After the end of the process: the rest of what it has printed; False if it has no room."""
         self.catch_up()
-        self._keep(Stream.TTY, self._return)
-        if not self.reached:
-            self._release_held()
+        if not self.full:
+            self._keep(Stream.TTY, self._return)
+            self._return = b""
+            if not self.reached:
+                self._release_held()
+        return not self.full
 
     def _more(self, fd: int) -> bool:
         import select
@@ -303,7 +349,8 @@ class Attempt:
 
     def due_s(self) -> float | None:
         """Seconds until ``tick`` has something to do, or None."""
-        times = [at for at in (self._deadline, self._kill_at) if at is not None]
+        plans = (self._deadline, self._kill_at, self._again_at, self._hunt_at)
+        times = [at for at in plans if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def tick(self) -> None:
@@ -315,12 +362,13 @@ class Attempt:
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = None
             family.kill(self.pid, self.order.job)
+        if self._again_at is not None and now >= self._again_at:
+            self._try_again()
 
-    def finish(self, status: int) -> Outcome:
+    def ended(self, status: int) -> None:
         """The process has ended with *status* (of ``waitpid``): complete and keep its outcome."""
         self.status = status
         self._deadline = self._kill_at = None
-        self.drain()
         written = read_outcome(self.order.folder, self.order.attempt)
         outcome = written or Outcome(reached=self.reached, policy=self._policy)
         code = os.waitstatus_to_exitcode(status)
@@ -329,18 +377,43 @@ class Attempt:
         outcome.reason = self._reason or outcome.reason
         if self.order.invocation.app.kind == "exec":
             outcome.complete = True
-        if self._unkept and code == 0:
+        self._outcome = outcome
+        if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
+            self._write(outcome)
+
+    def _write(self, outcome: Outcome) -> None:
+        outcome.pid, outcome.worker_pid = self.pid, os.getpid()
+        with contextlib.suppress(OSError):  # the daemon is told as well
+            write_outcome(self.order.folder, self.order.attempt, outcome)
+
+    @property
+    def leaves_children(self) -> bool:
+        """Whether what it has started may live on."""
+        told = self.order.invocation.policy
+        return told.leave_children or bool(self._policy.get("leave_children"))
+
+    def hunt(self, strays: set[int]) -> bool:
+        """Go on ending *strays*, which the job has left; True when that is over."""
+        now = time.monotonic()
+        if self._hunts is None:
+            self._hunts = family.hunts(now, self.order.grace_s)
+        while strays and self._hunts and now >= self._hunts[0][0]:
+            number = self._hunts.pop(0)[1]
+            family.end(family.descendants(strays), number)
+        self._hunt_at = self._hunts[0][0] if strays and self._hunts else None
+        if strays and not self._hunts:
+            journal.warn(f"job.unkillable job_id={self.order.job} pids={sorted(strays)}")
+        return self._hunt_at is None
+
+    def outcome(self) -> Outcome:
+        """What it came to, when all that it has printed is stored."""
+        outcome = self._outcome
+        assert outcome is not None
+        if self._unkept and outcome.exit_code == 0:
             outcome.error = (
                 f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
             )
-        if (
-            self._unkept
-            or written is None
-            or before != (outcome.exit_code, outcome.signal, outcome.reason)
-        ):
-            outcome.pid, outcome.worker_pid = self.pid, os.getpid()
-            with contextlib.suppress(OSError):  # the daemon is told as well
-                write_outcome(self.order.folder, self.order.attempt, outcome)
+            self._write(outcome)
         return outcome
 
     def facts(self) -> dict[str, Any]:

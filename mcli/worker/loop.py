@@ -25,6 +25,7 @@ from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
 from mcli.worker.preload import Preload
 from mcli.worker.spare import Spare
+from mcli.worker.strays import Strays
 
 RECONNECT_S: Final = 0.25
 QUIET_S: Final = 0.05
@@ -53,6 +54,7 @@ class Worker:
         self._wakeup, self._wakeup_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._grew: set[str] = set()
         self._spare: Spare | None = None
+        self._strays = Strays()
 
     def run(self) -> become.Job | None:
         """Serve until retired; the job, in a child."""
@@ -87,7 +89,7 @@ class Worker:
             if job is not None:
                 return job
         for attempt in list(self._attempts.values()):
-            attempt.tick()
+            self._tend(attempt)
         self._tell_growth()
         self._send()
         return None
@@ -214,7 +216,7 @@ class Worker:
 
     def _watch_master(self, attempt: Attempt) -> None:
         master = attempt.plugs.master
-        if master is not None:
+        if master is not None and not attempt.full:
             more = attempt.write_keys()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if more else 0)
             if self._selector.get_key(master).events != events:
@@ -270,8 +272,7 @@ class Worker:
         attempt.begin(spare)
         failpoint.reach("forked")
         self._attempts[order.job] = attempt
-        for fd in attempt.plugs.readers:
-            self._selector.register(fd, selectors.EVENT_READ, lambda f, a=attempt: self._read(a, f))
+        self._watch(attempt)
         self._selector.register(
             attempt.control, selectors.EVENT_READ, lambda _f, a=attempt: self._listen(a)
         )
@@ -288,6 +289,7 @@ class Worker:
             return become.Job(its, self._preload.code)
         its.close()
         self._spare = Spare(pid, ours)
+        self._strays.know(pid)
         return None
 
     def _let_go(self) -> None:
@@ -296,6 +298,28 @@ class Worker:
         if self._socket is not None:
             self._socket.close()
         self._attempts.clear()
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Read what it prints from now on."""
+        unwatched = [fd for fd in attempt.plugs.readers if fd not in self._selector.get_map()]
+        for fd in unwatched:
+            self._selector.register(fd, selectors.EVENT_READ, lambda f, a=attempt: self._read(a, f))
+        if unwatched:
+            self._watch_master(attempt)
+
+    def _tend(self, attempt: Attempt) -> None:
+        """What is due for it by now."""
+        due_s = attempt.due_s()
+        if due_s is not None and due_s <= 0:
+            attempt.tick()
+            if attempt.status is not None:
+                self._settle(attempt)
+        if attempt.full:  # nobody reads: the job waits in its next write
+            for fd in attempt.plugs.readers:
+                if fd in self._selector.get_map():
+                    self._selector.unregister(fd)
+        elif self._attempts.get(attempt.order.job) is attempt:
+            self._watch(attempt)
 
     def _read(self, attempt: Attempt, fd: int) -> None:
         if fd == attempt.plugs.master:
@@ -347,10 +371,14 @@ class Worker:
     def _child(self, pid: int, status: int) -> None:
         """A child has stopped or ended: a job, or a spare that was dismissed or killed."""
         attempt = next((a for a in self._attempts.values() if a.pid == pid), None)
+        if not os.WIFSTOPPED(status):
+            self._strays.forget(pid)
         if attempt is None:
             if self._spare is not None and self._spare.pid == pid and not os.WIFSTOPPED(status):
                 self._spare.dismiss()
                 self._spare = None
+            for each in [each for each in self._attempts.values() if each.status is not None]:
+                self._settle(each)  # the last of its strays, perhaps
         elif os.WIFSTOPPED(status):
             attempt.catch_up()
             size = attempt.log.size
@@ -364,7 +392,23 @@ class Worker:
             self._listen(attempt)
         if attempt.control >= 0:  # a child that it forked may hold the other end
             self._close_control(attempt)
-        outcome = attempt.finish(status)
+        attempt.ended(status)
+        self._settle(attempt)
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Tell its end, once nothing that it has left lives, and all that it printed is stored."""
+        attempts = list(self._attempts.values())
+        strays = self._strays.of(attempt, attempts)
+        if attempt.leaves_children:
+            for pid in strays:
+                self._strays.know(pid)
+        elif not attempt.hunt(strays):
+            return
+        if attempt.drain():
+            self._tell_end(attempt)
+
+    def _tell_end(self, attempt: Attempt) -> None:
+        outcome = attempt.outcome()
         del self._attempts[attempt.order.job]
         for fd in list(attempt.plugs.readers):
             self._close(attempt, fd)

@@ -244,18 +244,6 @@ def test_job_that_leaves_without_a_word(daemon: Daemon, gate: Gate) -> None:
     assert (job["state"], job["reason"], job["exit_code"]) == ("failed", "no_outcome", 0)
 
 
-def test_output_of_a_grandchild_does_not_hold_the_end(daemon: Daemon, gate: Gate) -> None:
-    """
-    A job has ended when its process has, though a child of it keeps its output open.
-    """
-    job_id = daemon.submit("obey", gate.path)
-    inside = gate.arrival()
-    inside.do("child = subprocess.Popen(['sleep', '600']); print(child.pid)")
-    inside.leave()
-    assert daemon.final(job_id)["state"] == "succeeded"
-    os.kill(int(daemon.output(job_id)), signal.SIGKILL)
-
-
 def test_caller_killed(daemon: Daemon, gate: Gate) -> None:
     """
     kill -9 of the caller leaves the job running; attach shows all of it.

@@ -1,0 +1,145 @@
+"""What a job may have, and what it may leave: processes, memory, niceness."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mcli import family
+
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, gone
+
+LIMITED = str(PROGRAMS / "limited.py")
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose jobs get little time to end."""
+    daemon = Daemon(tmp_path_factory.mktemp("standing"), MCLI_GRACE="0.2")
+    yield daemon.start()
+    daemon.close()
+
+
+def limited(daemon: Daemon, *words: str) -> str:
+    """Detach a command of ``limited.py``; the id of its job."""
+    return daemon.run(sys.executable, LIMITED, *words, "--detach").stdout.strip()
+
+
+# What it leaves -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["plain", "apart", "nohup", "stubborn", "forked", "demon"])
+def test_nothing_of_a_job_lives_after_its_end(shared: Daemon, gate: Gate, kind: str) -> None:
+    """
+    When the end of a job is told, no process that it has started is left, however far it went
+    from its parent; that one of them holds its output open does not keep the job from ending.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do(f"import limited; print(limited.{kind}())")
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert not family.lives(int(shared.output(job_id)))
+
+
+@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked"])
+def test_nothing_lives_after_the_end_without_a_worker(
+    shared: Daemon, gate: Gate, kind: str
+) -> None:
+    """
+    The same when its worker was killed.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    inside.do(f"import limited; print(limited.{kind}())")
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert not family.lives(int(shared.output(job_id)))
+
+
+def test_strays_are_told_apart(shared: Daemon, gate: Gate) -> None:
+    """
+    The end of one job ends what that one has left, and nothing of another in the same worker.
+    """
+    jobs = [shared.submit("obey", gate.path) for _ in range(2)]
+    first, second = gate.arrival(), gate.arrival()
+    assert first.ppid == second.ppid
+    for inside in (first, second):
+        inside.do("import limited; print(limited.apart(), limited.forked(), limited.nohup())")
+    first.leave()
+    shared.final(first.job_id)
+    assert not any(map(family.lives, map(int, shared.output(first.job_id).split())))
+    others = [int(pid) for pid in shared.output(second.job_id).split()]
+    assert all(map(family.lives, others))
+    second.leave()
+    assert {shared.final(job)["state"] for job in jobs} == {"succeeded"}
+    assert not any(map(family.lives, others))
+
+
+def test_last_words_of_a_stray(shared: Daemon, gate: Gate) -> None:
+    """
+    What reads the output of a job, and ends by itself, may say so before the job's end is told.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    words = ["sh", "-c", "cat > /dev/null; echo the last"]
+    inside.do(f"reader = subprocess.Popen({words}, stdin=subprocess.PIPE)")
+    inside.leave()
+    shared.final(job_id)
+    assert shared.output(job_id) == "the last\n"
+
+
+@pytest.mark.parametrize("kind", ["plain", "demon"])
+def test_children_that_may_stay(shared: Daemon, gate: Gate, kind: str) -> None:
+    """
+    With ``leave_children=True`` what a job has started lives on, after the next job too.
+    """
+    job_id = limited(shared, "leaving", gate.path)
+    inside = gate.arrival()
+    inside.do(f"import limited; print(limited.{kind}())")
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    pid = int(shared.output(job_id))
+    try:
+        following = limited(shared, "leaving", gate.path)
+        gate.arrival().leave()
+        shared.final(following)
+        assert family.lives(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_program_that_may_leave_children(shared: Daemon) -> None:
+    """
+    What ``mcli run`` runs leaves nothing, unless ``--leave-children`` is said.
+    """
+    words = ["run", "--detach", "sh", "-c", "sleep 600 & echo $!"]
+    job_id = shared.mcli(*words).stdout.strip()
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert not family.lives(int(shared.output(job_id)))
+    job_id = shared.mcli("run", "--leave-children", *words[1:]).stdout.strip()
+    shared.final(job_id)
+    pid = int(shared.output(job_id))
+    assert family.lives(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_daemon_that_a_job_has_started(shared: Daemon, tmp_path: Path) -> None:
+    """
+    A daemon is no job's: one that a job has started outlives it.
+    """
+    other = Daemon(tmp_path / "other")
+    other.cwd.mkdir()
+    home = f"MCLI_HOME={other.home.root}"
+    words = ["env", home, sys.executable, "-m", "mcli", "daemon", "start", "--port=0"]
+    shared.mcli("run", *words)
+    try:
+        assert family.lives(other.pid)
+    finally:
+        other.close()
