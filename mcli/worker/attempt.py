@@ -223,7 +223,7 @@ class Attempt:
                 pass
 
     def drain(self) -> bool:
-        """After the end of the process: the rest of what it has printed; False if it has no room."""
+        """After the end of the process: the rest of what it has printed; False: it has no room."""
         self.catch_up()
         if not self.full:
             self._keep(Stream.TTY, self._return)

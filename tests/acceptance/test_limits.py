@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from mcli import family
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, gone
+from .daemon import PROGRAMS, Daemon, Gate, ended
 
 LIMITED = str(PROGRAMS / "limited.py")
 
