@@ -51,6 +51,14 @@ def polite(gate: str) -> object:
     return serve(gate)
 
 
+@cli.command()
+@click.argument("gate")
+@mcli.background(timeout=0.8)
+def timed(gate: str) -> object:
+    """It may run for a short time."""
+    return serve(gate)
+
+
 # What a job may leave behind ----------------------------------------------------------------
 
 

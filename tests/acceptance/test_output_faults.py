@@ -1,0 +1,170 @@
+"""Output when things go wrong: a full disk, a log that is cut, readers that do not read."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone
+
+LIMITED = str(PROGRAMS / "limited.py")
+LARGE = 1 << 20
+
+# A full disk --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose state directory is a small file system of its own."""
+    folder = tmp_path_factory.mktemp("standing")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    words = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "none", str(home)]
+    if subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a file system")
+    daemon = Daemon(folder)
+    try:
+        yield daemon.start()
+        daemon.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(home)], check=True)
+
+
+@contextmanager
+def full(daemon: Daemon) -> Iterator[None]:
+    """Not a byte of room in the state directory, until this is left."""
+    ballast = Path(daemon.home.root, "ballast")
+    for step in (1 << 20, 1):
+        try:
+            with ballast.open("ab", buffering=0) as file:
+                while file.write(b"x" * step):
+                    pass
+        except OSError:
+            pass
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def limited(daemon: Daemon, *words: str) -> str:
+    """Detach a command of ``limited.py``; the id of its job."""
+    return daemon.run(sys.executable, LIMITED, *words, "--detach").stdout.strip()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """What the kernel shows when asked, and does not tell by itself."""
+    import time
+
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, "it does not come about"
+        time.sleep(0.01)
+
+
+def waits_in_write(pid: int) -> bool:
+    """Whether the process stands in a write for which there is no room."""
+    found = Path(f"/proc/{pid}/wchan").read_text()
+    return "pipe_write" in found or "n_tty_write" in found or "wait_woken" in found
+
+
+def kill_worker(pid: int) -> None:
+    with ended(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_output_waits_for_room(shared: Daemon, gate: Gate, worker: str) -> None:
+    """
+    On a full disk a job waits in its next write; when there is room it goes on, and nothing of
+    what it has printed is missing.
+    """
+    caller = shared.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    if worker == "dead":
+        kill_worker(inside.ppid)
+    text = "".join(f"{number:07}\n" for number in range(LARGE // 8))
+    inside.do(f"text = ''.join(f'{{n:07}}\\n' for n in range({LARGE // 8}))")
+    with full(shared):
+        inside.tell("sys.stdout.write(text); sys.stdout.flush()")
+        until(lambda: waits_in_write(inside.pid))
+        assert shared.job(inside.job_id)["state"] == "running"
+    inside.leave()
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, err) == (0, "")
+    assert out == text
+    assert shared.final(inside.job_id)["error"] is None
+
+
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_end_waits_for_room(shared: Daemon, gate: Gate, worker: str) -> None:
+    """
+    A job that ends with output in its pipes has not ended until that is stored.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    if worker == "dead":
+        kill_worker(inside.ppid)
+    with full(shared):
+        with ended(inside.pid):
+            inside.do("sys.stdout.write('x' * 50000)")
+            inside.leave()
+        assert shared.job(job_id)["state"] == "running"
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert shared.output(job_id) == "x" * 50000
+
+
+def test_terminal_waits_for_room(shared: Daemon, gate: Gate) -> None:
+    """
+    The same at a terminal, from which nothing can be moved: what was read is not forgotten.
+    """
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, PUPPET, "obey", gate.path],
+        stdin=slave, stdout=slave, stderr=slave, env=shared.env, cwd=shared.cwd,
+    )  # fmt: skip
+    os.close(slave)
+    inside = gate.arrival()
+    text = "".join(f"{number:07}\n" for number in range(4096))
+    inside.do("text = ''.join(f'{n:07}\\n' for n in range(4096))")
+    with full(shared):
+        inside.tell("sys.stdout.write(text); sys.stdout.flush()")
+        until(lambda: waits_in_write(inside.pid))
+    inside.leave()
+    shown = bytearray()
+    while not shown.endswith(b"0004095\r\n"):
+        shown += os.read(master, 1 << 16)
+    process.wait(DEADLINE_S)
+    os.close(master)
+    assert shared.output(inside.job_id) == text
+
+
+def test_timeout_on_a_full_disk(shared: Daemon, gate: Gate) -> None:
+    """
+    A job that waits for room is ended by its timeout all the same.
+    """
+    job_id = limited(shared, "timed", gate.path)
+    inside = gate.arrival()
+    with full(shared):
+        inside.tell(f"sys.stdout.write('x' * {LARGE})")
+        assert gone(inside.pid)
+    job = shared.final(job_id)
+    assert (job["state"], job["reason"]) == ("failed", "timeout")
+
+
+def test_cancel_on_a_full_disk(shared: Daemon, gate: Gate) -> None:
+    """
+    A signal ends a job that waits for room.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    with full(shared), ended(inside.pid):
+        inside.tell(f"sys.stdout.write('x' * {LARGE})")
+        until(lambda: waits_in_write(inside.pid))
+        shared.mcli("kill", "-s", "TERM", job_id)
+    assert shared.final(job_id)["signal"] == signal.SIGTERM
