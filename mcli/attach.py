@@ -30,7 +30,7 @@ from mcli.errors import (
 )
 from mcli.home import Home
 from mcli.ids import new_id
-from mcli.stream import Stream
+from mcli.stream import Stream, gap
 from mcli.version import PROTOCOL
 
 ACCEPT_S: Final = 5.0
@@ -453,6 +453,9 @@ class Session:
                 self._obey(kind, json.loads(payload))
 
     def _show(self, stream: int, next_offset: int, data: bytes) -> None:
+        if stream == Stream.GAP:
+            sys.stderr.write(f"mcli: {gap(int(data))}\n")
+            data = b""
         fd = 2 if stream == Stream.STDERR else 1
         if stream == Stream.TTY and self._terminal is not None:
             fd = self._terminal

@@ -474,6 +474,7 @@ def _record(fields: Document) -> Record:
         fields["time"],
         Stream[fields["stream"].upper()],
         base64.b64decode(fields["data"]),
+        fields.get("missing", 0),
     )
 
 

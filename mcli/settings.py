@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final, Self
 
+from mcli.amount import size
 from mcli.errors import BadSetting
 
 PORT_MAX: Final = 65535
@@ -96,6 +97,20 @@ def limit(text: str) -> float | None:
         return None
     wanted = "a number of seconds above 0, or none for no limit"
     return _seconds(text, wanted, lambda value: value > 0)
+
+
+def byte_limit(text: str) -> int | None:
+    """Bytes, more than 0; or ``none``, for no limit."""
+    if text.strip().lower() == "none":
+        return None
+    wanted = "a number of bytes above 0, such as 500MB or 2GiB, or none for no limit"
+    try:
+        number = size(text)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if number < 1:
+        raise ValueError(wanted)
+    return number
 
 
 def _seconds(text: str, wanted: str, right: Callable[[float], bool]) -> float:
@@ -207,6 +222,13 @@ class Settings:
         count_from_1,
         100_000,
         "Jobs that may wait in the queue. One more is refused.",
+    )
+    output_max: int | None = _setting(
+        "MCLI_MAX_OUTPUT",
+        byte_limit,
+        1 << 30,
+        "Bytes of output kept of each job: the first half and the last. "
+        "A command's own max_output= wins. none keeps all.",
     )
     body_max: int = _setting(
         "MCLI_BODY_MAX",

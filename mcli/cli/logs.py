@@ -11,6 +11,7 @@ import click
 
 from mcli.cli.terminal import Spelled
 from mcli.output import Record
+from mcli.stream import gap
 
 
 class Out(Protocol):
@@ -68,9 +69,17 @@ def logs(
 def write(records: Iterable[Record], timestamps: bool, out: Out | None = None) -> None:
     """Write the bytes of *records* as they come; with their local times if so asked."""
     out = out or sys.stdout.buffer
+    records = (_told(record) for record in records)
     for block in stamped(records) if timestamps else (record.data for record in records):
         out.write(block)
         out.flush()
+
+
+def _told(record: Record) -> Record:
+    if record.missing:
+        sys.stdout.flush()
+        sys.stderr.write(f"mcli: {gap(record.missing)}\n")
+    return record
 
 
 def stamped(records: Iterable[Record]) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
 from mcli.queue import CALL_PRIORITY
+from mcli.stream import Stream
 from mcli.version import PROTOCOL, __version__
 
 log = logging.getLogger("mcli.attach")
@@ -150,7 +151,8 @@ class Caller:
                 self._link.send(frames.STARTED, {})
             for record in records:
                 self._tell_notices(record.offset)
-                data = frames.encode_output(record.stream, record.next_offset, record.data)
+                told = b"%d" % record.missing if record.stream == Stream.GAP else record.data
+                data = frames.encode_output(record.stream, record.next_offset, told)
                 self._link.send_bytes(data)
                 offset = record.next_offset
             self._tell_notices(offset)

@@ -290,11 +290,15 @@ class Dispatcher:
             "invocation": live.invocation.document(),
             "timeout_s": info.timeout_s,
             "grace_s": self.settings.grace_s,
+            "output_max": self._output_max(live),
             "fds": len(live.fds),
         }
         worker.link.send(frames.START, payload, fds)
         if info.state is State.STOPPING:
             self._tell_stop(live)
+
+    def _output_max(self, live: Live) -> int | None:
+        return live.invocation.policy.output_bytes or self.settings.output_max
 
     def _unplaced(self, job: Placed, why: str) -> None:
         """It was not begun, says a worker: true if its ticket is free to be taken away."""
@@ -425,7 +429,8 @@ class Dispatcher:
             live.size,
             self.settings.grace_s,
             partial(_grew, live),
-            live.invocation.policy.leave_children,
+            live.invocation.policy,
+            self._output_max(live),
         )
         if live.info.state is State.STOPPING:
             self._tell_stop(live)

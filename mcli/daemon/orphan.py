@@ -16,13 +16,16 @@ from collections.abc import Callable
 from mcli import family
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
-from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log
+from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
+from mcli.policy import Policy
 
 log = logging.getLogger("mcli.jobs")
 
-READ_BYTES = 1 << 18
 LOOK_S = 0.05
 """Seconds between two looks for what a job has left behind."""
+
+HELD_BYTES = 1 << 18
+"""Bytes of withheld output that are kept, for the case that the body is never reached."""
 
 READS_MAX = 64
 """At its end a job's stream holds less than so many reads give; what comes after is another's."""
@@ -57,7 +60,8 @@ class Orphan:
         size: int,
         grace_s: float,
         grew: Callable[[int], None],
-        leaves_children: bool = False,
+        policy: Policy,
+        output_max: int | None,
     ) -> None:
         assert info.pid is not None
         self._info = info
@@ -67,10 +71,10 @@ class Orphan:
         self._kinds = dict(streams.fds)
         self._held = {} if reached or not streams.unmute else dict.fromkeys(streams.fds, b"")
         self._grew = grew
-        self._log = Log(os.path.join(folder, "output.log"), whole=size)
+        self._log = Log(os.path.join(folder, "output.log"), whole=size, most=output_max)
         self._reason: str | None = None
         self._grace_s = grace_s
-        self._leaves_children = leaves_children
+        self._leaves_children = policy.leave_children
         self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}
         self._over = False
         self._unkept = 0
@@ -96,7 +100,7 @@ class Orphan:
         if fd not in self._held and self._move(fd):
             return not self._full
         try:
-            data = os.read(fd, READ_BYTES)
+            data = os.read(fd, self._log.piece)
         except BlockingIOError:
             return False
         except OSError:  # the terminal's other side is closed
@@ -111,7 +115,7 @@ class Orphan:
     def _move(self, fd: int) -> bool:
         """Whether there is no more to do: it was moved, or waits in the pipe for room."""
         try:
-            moved = self._log.move(self._streams.fds[fd], fd, READ_BYTES)
+            moved = self._log.move(self._streams.fds[fd], fd, self._log.piece)
         except OSError as error:
             if error.errno in FULL:
                 self._wait_for_room()
@@ -138,9 +142,11 @@ class Orphan:
             if error.errno in FULL:
                 self._wait_for_room()
                 return
-            self._unkept += sum(len(data) for _, data in self._unstored)
-            self._unkept_why = error.strerror
+            lost = sum(len(data) for _, data in self._unstored)
+            self._unkept, self._unkept_why = self._unkept + lost, error.strerror
             self._unstored.clear()
+            with contextlib.suppress(OSError):
+                self._log.declare(lost)
 
     def _wait_for_room(self) -> None:
         """Read nothing for now: who writes waits, as on a slow disk."""
@@ -165,7 +171,7 @@ class Orphan:
         if mark:
             del self._held[fd]
             return after
-        self._held[fd] = before[-READ_BYTES:]
+        self._held[fd] = before[-HELD_BYTES:]
         return b""
 
     def signal(self, number: int) -> None:
@@ -195,6 +201,7 @@ class Orphan:
             await self._hunt()
         while not self._drained():
             await asyncio.sleep(self._again_s)
+        told = missing(self._unkept, self._unkept_why, self._log)
         self.close()
         if outcome is None and status is None:
             return None
@@ -203,10 +210,8 @@ class Orphan:
             code = os.waitstatus_to_exitcode(status)
             outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
-        if self._unkept and outcome.exit_code == 0:
-            outcome.error = (
-                f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
-            )
+        if told and outcome.exit_code == 0:
+            outcome.error = told
         return outcome
 
     async def _hunt(self) -> None:

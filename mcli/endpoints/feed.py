@@ -38,8 +38,8 @@ END: Final = "end"
 """The id of the last event: whoever comes back with it has seen all."""
 
 STREAMS: Final = {
-    "stdout": {Stream.STDOUT, Stream.TTY},
-    "stderr": {Stream.STDERR},
+    "stdout": {Stream.STDOUT, Stream.TTY, Stream.GAP},
+    "stderr": {Stream.STDERR, Stream.GAP},
 }
 
 PRINTED: Final[dict[int | str, dict[str, Any]]] = {
@@ -214,7 +214,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "time": record.time_s,
         "stream": record.stream.name.lower(),
         "data": base64.b64encode(record.data).decode(),
-    }
+    } | ({"missing": record.missing} if record.missing else {})
 
 
 # Events -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from typing import Any, Final
 from mcli import family
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
-from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log
+from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
 from mcli.stream import Stream
 from mcli.worker import journal
 from mcli.worker.plugs import END_OF_INPUT, Plugs
@@ -29,7 +29,6 @@ REACHED: Final = "reached"
 """What a job tells its worker when its body is next. Else it tells what its command says of
 itself, as an object: each is a line of JSON."""
 
-READ_BYTES: Final = 1 << 18
 HELD_BYTES: Final = 1 << 16
 """Bytes of withheld output that are kept, for the case that the body is never reached."""
 
@@ -50,6 +49,9 @@ class Order:
     invocation: Invocation
     timeout_s: float | None
     grace_s: float
+    output_max: int | None = None
+    """Bytes of output that are kept."""
+
     fds: list[int] = field(default_factory=list)
 
 
@@ -72,7 +74,7 @@ class Attempt:
         self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
         """Inodes by which what holds one of them is known to be of this job."""
 
-        self.log = Log(os.path.join(order.folder, "output.log"))
+        self.log = Log(os.path.join(order.folder, "output.log"), most=order.output_max)
         self.unmute: bytes = (
             b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
         )
@@ -135,7 +137,7 @@ class Attempt:
         if fd != self.plugs.master and stream not in self._held and self._move(stream, fd):
             return True
         try:
-            data = os.read(fd, READ_BYTES)
+            data = os.read(fd, self.log.piece)
         except BlockingIOError:
             return True
         except OSError as error:
@@ -154,7 +156,7 @@ class Attempt:
     def _move(self, stream: Stream, pipe: int) -> bool:
         """Whether there is no more to do: it was moved, or waits in the pipe for room."""
         try:
-            moved = self.log.move(stream, pipe, READ_BYTES)
+            moved = self.log.move(stream, pipe, self.log.piece)
         except OSError as error:
             if error.errno in FULL:
                 self._wait_for_room()
@@ -179,9 +181,11 @@ class Attempt:
             if error.errno in FULL:
                 self._wait_for_room()
                 return
-            self._unkept += sum(len(data) for _, data in self._unstored)
-            self._unkept_why = error.strerror
+            lost = sum(len(data) for _, data in self._unstored)
+            self._unkept, self._unkept_why = self._unkept + lost, error.strerror
             self._unstored.clear()
+            with contextlib.suppress(OSError):
+                self.log.declare(lost)
 
     def _wait_for_room(self) -> None:
         self.full = True
@@ -344,6 +348,7 @@ class Attempt:
         for terms in messages:
             if terms != REACHED:
                 self._deadline, self._policy = terms["deadline"], terms["policy"]
+                self.log.most = self._policy.get("output_bytes", self.log.most)
         self.reached = self.reached or REACHED in messages
         return REACHED in messages
 
@@ -409,10 +414,9 @@ class Attempt:
         """What it came to, when all that it has printed is stored."""
         outcome = self._outcome
         assert outcome is not None
-        if self._unkept and outcome.exit_code == 0:
-            outcome.error = (
-                f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
-            )
+        told = missing(self._unkept, self._unkept_why, self.log)
+        if told and outcome.exit_code == 0:
+            outcome.error = told
             self._write(outcome)
         return outcome
 

@@ -233,6 +233,7 @@ class Worker:
             invocation=Invocation.parse(payload["invocation"]),
             timeout_s=payload["timeout_s"],
             grace_s=payload["grace_s"],
+            output_max=payload["output_max"],
             fds=fds,
         )
         stale = self._preload.stale()

@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        amount backoff endpoint errors failpoint family filename frames home ids invocation job
+        amount backoff endpoint errors failpoint family filename frames hole home ids invocation job
         listener mask outcome output policy problem retry secret settings standard_input states
         stream ticket url version
     """,

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mcli import output
 from mcli.output import HEAD, Log, Record, last_words, read_records
 from mcli.stream import Stream
 
@@ -227,3 +229,211 @@ def test_last_words_are_the_error_that_was_told(log: Log, path: str, program: st
     log.append(Stream.STDOUT, b"bye\n")
     text = "too " + "long " * 20
     assert last_words(path, Stream.STDERR) == f"Error: Invalid value: {text.strip()}"
+
+
+# More than is kept --------------------------------------------------------------------------
+
+MOST = 1 << 20
+LINE = 1000
+
+
+def line(number: int) -> bytes:
+    return b"%0*d\n" % (LINE - 1, number)
+
+
+def numbers(records: list[Record]) -> list[int]:
+    return [int(record.data) for record in records if record.data]
+
+
+def everything(path: str) -> list[Record]:
+    found: list[Record] = []
+    while block := read_records(path, found[-1].next_offset if found else 0):
+        found += block
+    return found
+
+
+def test_first_and_last_are_kept(tmp_path: Path) -> None:
+    """
+    Of too much output both ends are kept, at their offsets; between them stands one record that
+    says how many bytes are missing, and the disk has them back.
+    """
+    path = str(tmp_path / "output.log")
+    log = Log(path, most=MOST)
+    offsets = {}
+    for number in range(5000):
+        offsets[number] = log.size
+        log.append(Stream.STDOUT, line(number))
+    found = everything(path)
+    (gap,) = [record for record in found if record.stream is Stream.GAP]
+    kept = numbers(found)
+    assert kept[0] == 0
+    assert kept[-1] == 4999
+    assert gap.missing == (5000 - len(kept)) * LINE
+    assert gap.data == b""
+    assert all(record.offset == offsets[int(record.data)] for record in found if record.data)
+    assert 0.8 * MOST < len(kept) * LINE < MOST
+    assert os.stat(path).st_blocks * 512 <= MOST + 4 * 4096
+    assert os.stat(path).st_size == log.size
+    log.close()
+
+
+def test_reader_that_keeps_up_misses_nothing(tmp_path: Path) -> None:
+    """
+    Who reads behind the writer, less than half of what is kept behind it, is given every record.
+    """
+    path = str(tmp_path / "output.log")
+    log = Log(path, most=MOST)
+    offset, seen = 0, []
+    for number in range(5000):
+        log.append(Stream.STDOUT, line(number))
+        if number % 300 == 0:
+            records = read_records(path, offset)
+            seen += numbers(records)
+            offset = records[-1].next_offset
+    seen += numbers(read_records(path, offset))
+    assert seen == list(range(5000))
+    log.close()
+
+
+def test_reader_inside_what_is_cut(tmp_path: Path) -> None:
+    """
+    A reader that was too slow is told about how much it has missed, and goes on behind that.
+    """
+    path = str(tmp_path / "output.log")
+    log = Log(path, most=MOST)
+    for number in range(5000):
+        if number == 2000:
+            offset = log.size
+        log.append(Stream.STDOUT, line(number))
+    gap, following = read_records(path, offset)[0], numbers(everything(path))
+    assert gap.stream is Stream.GAP
+    first = numbers(read_records(path, gap.next_offset))[0]
+    assert abs(gap.missing - (first - 2000) * LINE) <= LINE
+    assert first in following
+    log.close()
+
+
+def test_log_that_is_cut_is_written_on(tmp_path: Path) -> None:
+    """
+    The next writer finds the end behind the hole, and goes on cutting.
+    """
+    path = str(tmp_path / "output.log")
+    number = 0
+    for _ in range(4):
+        log = Log(path, most=MOST)
+        for _ in range(1500):
+            log.append(Stream.STDOUT, line(number))
+            number += 1
+        log.close()
+    found = everything(path)
+    kept = numbers(found)
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (0, 5999)
+    assert sum(record.missing for record in found) == (6000 - len(kept)) * LINE
+    assert os.stat(path).st_blocks * 512 <= MOST + 4 * 4096
+
+
+def test_records_are_whole_while_others_are_cut(tmp_path: Path) -> None:
+    """
+    A reader that the hole overtakes is never given what is no longer there as if it were output.
+    """
+    path = str(tmp_path / "output.log")
+    Log(path).close()
+    writer = os.fork()
+    if writer == 0:
+        log = Log(path, most=MOST)
+        for number in range(30_000):
+            log.append(Stream.STDOUT, line(number))
+        os._exit(0)
+    size, at, overtaken = LINE + HEAD.size, 0, 0
+    while at < 30_000:
+        for start in (at, max(0, at - 480), max(0, at - 2000)):  # at the edge of what is kept, too
+            for record in read_records(path, start * size, 1 << 17):
+                if record.stream is Stream.GAP:
+                    overtaken += 1
+                else:
+                    assert record.data == line(record.offset // size)
+                at = max(at, record.next_offset // size)
+    assert overtaken
+    assert os.waitpid(writer, 0)[1] == 0
+
+
+def test_cut_in_the_middle_of_a_read(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What is cut between the question what is missing and the reading is not taken for output.
+    """
+    log = Log(path, most=MOST)
+    for number in range(1000):
+        log.append(Stream.STDOUT, line(number))
+    found = output._found
+
+    def late(*given: Any) -> list[Record]:
+        monkeypatch.setattr(output, "_found", found)
+        for number in range(1000, 4000):
+            log.append(Stream.STDOUT, line(number))
+        return found(*given)
+
+    monkeypatch.setattr(output, "_found", late)
+    (gap,) = read_records(path, 800 * (LINE + HEAD.size))
+    first = numbers(read_records(path, gap.next_offset))[0]
+    assert abs(gap.missing - (first - 800) * LINE) <= LINE
+    log.close()
+
+
+def test_pipe_is_cut_as_well(tmp_path: Path) -> None:
+    """
+    What is moved from a pipe is limited like what is appended.
+    """
+    path = str(tmp_path / "output.log")
+    log = Log(path, most=MOST)
+    reader, writer = os.pipe()
+    for number in range(5000):
+        os.write(writer, line(number))
+        assert log.move(Stream.STDERR, reader, 1 << 18)
+    kept = numbers(everything(path))
+    assert (kept[0], kept[-1]) == (0, 4999)
+    assert os.stat(path).st_blocks * 512 <= MOST + 4 * 4096
+    for fd in (reader, writer):
+        os.close(fd)
+    log.close()
+
+
+def test_where_no_hole_can_be_made(tmp_path: Path) -> None:
+    """
+    On a file system without holes the first part is kept, and what comes after that is counted.
+    """
+    words = ["mount", "-t", "ramfs", "none", str(tmp_path)]
+    if subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a file system")
+    try:
+        path = str(tmp_path / "output.log")
+        log = Log(path, most=MOST)
+        for number in range(5000):
+            log.append(Stream.STDOUT, line(number))
+        found = everything(path)
+        kept = numbers(found)
+        assert kept == list(range(len(kept)))
+        assert 0.8 * MOST < len(kept) * LINE <= 1.1 * MOST
+        assert sum(record.missing for record in found) == (5000 - len(kept)) * LINE
+        log.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_log_truncated_under_its_writer(tmp_path: Path) -> None:
+    """
+    The writer goes on where it was; readers are told of a gap, and go on behind it.
+    """
+    path = str(tmp_path / "output.log")
+    log = Log(path)
+    for number in range(50):
+        log.append(Stream.STDOUT, line(number))
+    os.truncate(path, 0)
+    assert log.lost() == log.size
+    assert read_records(path) == []
+    for number in range(50, 60):
+        log.append(Stream.STDOUT, line(number))
+    gap, *rest = everything(path)
+    assert (gap.stream, gap.missing) == (Stream.GAP, 50 * (LINE + 16))
+    assert numbers(rest) == list(range(50, 60))
+    log.close()
