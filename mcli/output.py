@@ -9,11 +9,17 @@ A record is 16 bytes of head (microseconds since the epoch, length, stream) and 
 that a crash has cut short is not returned; the next writer makes it a shorter whole one. What
 comes through a pipe goes from there into the file without passing through the writer: whoever
 is killed meanwhile has taken nothing along.
+
+Of much output the first and the last is kept. What was between is taken out of the file as a
+hole, so that all offsets stay as they are; ``output.cut`` says where it was, and says so before
+it is gone. A reader that comes there is given one record of ``Stream.GAP`` in its place.
 """
 
 import array
+import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import struct
@@ -31,6 +37,15 @@ AGAIN_S: Final = 0.1
 AGAIN_MAX_S: Final = 1.0
 """Seconds until it is looked whether a full disk has room again: at first, and at most."""
 
+PIECE_MAX: Final = 1 << 18
+"""Bytes of output that a record has at most, as a rule."""
+
+_STRIDE_MIN: Final = 4096
+_COUNT: Final = 20
+"""Digits in which a ``GAP`` in the file says how many bytes are missing."""
+
+_AGE_MAX_S: Final = 10 * 366 * 86400.0
+
 HEAD: Final = struct.Struct("<QIB3x")
 _STREAMS: Final = frozenset(Stream)
 _BOX: Final = re.compile(r"╭─ Error ─+╮\n([^╭]*)\n╰─+╯\Z")
@@ -44,6 +59,16 @@ class Record(NamedTuple):
     time_s: float
     stream: Stream
     data: bytes
+    missing: int = 0
+    """Bytes that are not there, of a ``GAP``; its data is empty."""
+
+
+class Cut(NamedTuple):
+    """What is not kept: from one record to another, and how many bytes of output that were."""
+
+    start: int
+    end: int
+    missing: int
 
 
 class Log:
@@ -54,13 +79,32 @@ class Log:
     Args:
         path: The file.
         whole: Bytes at its beginning that are known to be whole records.
+        most: Bytes that are kept, about: one half from the beginning, one from the end.
     """
 
-    __slots__ = ("_fd", "size")
+    __slots__ = ("_cut", "_declared", "_edge", "_fd", "_path", "_stopped", "most", "size")
 
-    def __init__(self, path: str, *, whole: int = 0) -> None:
+    def __init__(self, path: str, *, whole: int = 0, most: int | None = None) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        self._cut = read_cut(path)
+        self.most = most
+        if self._cut is not None and whole < self._cut.end:
+            whole = self._cut.end
         self.size = _mend(self._fd, whole)
+        self._edge = self._cut.start if self._cut is not None else None
+        """Where the first half ends."""
+
+        self._stopped = False
+        """Nothing more is kept: this file system cannot make holes."""
+
+        self._declared = (0, 0)
+        """Where the ``GAP`` at the end of the file begins, and how many bytes it tells of."""
+
+    @property
+    def piece(self) -> int:
+        """Bytes of output that one record may have, so that what is kept is kept within limits."""
+        return PIECE_MAX if self.most is None else min(PIECE_MAX, self._stride())
 
     def append(self, stream: int, data: bytes) -> None:
         """Add one record; whole, or not at all.
@@ -68,6 +112,13 @@ class Log:
         Raises:
             OSError: The disk is full, say.
         """
+        if self._stopped:
+            self.declare(len(data))
+        else:
+            self._append(stream, data)
+            self._limit()
+
+    def _append(self, stream: int, data: bytes) -> None:
         record = _head(stream, len(data)) + data
         written = 0
         try:
@@ -81,34 +132,139 @@ class Log:
         self.size += len(record)
 
     def move(self, stream: int, pipe: int, most: int) -> bool:
-        """Move what *pipe* has now, up to *most* bytes, into one record; False if it has nothing.
+        """Move what *pipe* has now, up to *most* bytes, into one record.
+
+        Returns:
+            False if it has nothing, or nothing can be moved here: it is to be read and appended.
 
         Raises:
             OSError: The disk is full, say. What has not been moved is still in the pipe.
         """
-        waiting = min(most, _waiting(pipe))
+        waiting = 0 if self._stopped else min(most, self.piece, _waiting(pipe))
         if waiting:
             offset = self.size + HEAD.size
             try:
                 os.pwrite(self._fd, _head(stream, waiting), self.size)
                 while offset < self.size + HEAD.size + waiting:
-                    offset += self._splice(pipe, self.size + HEAD.size + waiting - offset, offset)
-            except OSError:
+                    left = self.size + HEAD.size + waiting - offset
+                    offset += os.splice(pipe, self._fd, left, offset_dst=offset)
+            except OSError as error:
                 self.size = _mend(self._fd, self.size)
+                if error.errno == errno.EINVAL:  # some file systems cannot
+                    return False
                 raise
             self.size = offset
+            self._limit()
         return waiting > 0
 
-    def _splice(self, pipe: int, most: int, offset: int) -> int:
-        try:
-            return os.splice(pipe, self._fd, most, offset_dst=offset)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # some file systems cannot
-                raise
-            return os.pwrite(self._fd, os.read(pipe, most), offset)
+    # What is not kept -----------------------------------------------------------------
+
+    def declare(self, missing: int) -> None:
+        """Say at the end of the log that so many bytes are not there.
+
+        Raises:
+            OSError: There is no room even for that.
+        """
+        start, before = self._declared
+        if before and self.size == start + HEAD.size + _COUNT:
+            os.pwrite(self._fd, b"%0*d" % (_COUNT, before + missing), start + HEAD.size)
+            self._declared = (start, before + missing)
+        elif missing:
+            start = self.size
+            self._append(Stream.GAP, b"%0*d" % (_COUNT, missing))
+            self._declared = (start, missing)
+
+    def lost(self) -> int:
+        """Bytes at the end of the log that somebody has taken away; all, if it was removed."""
+        found = os.fstat(self._fd)
+        return self.size if found.st_nlink == 0 else max(0, self.size - found.st_size)
+
+    def _stride(self) -> int:
+        """Bytes by which the hole grows at a time."""
+        return max(_STRIDE_MIN, (self.most or 0) // 16)
+
+    def _limit(self) -> None:
+        """Take out of the middle what is too much by now."""
+        if self.most is None:
+            return
+        half = max(self.most, 16 * _STRIDE_MIN) // 2
+        if self._edge is None and self.size >= half:
+            self._edge = self.size
+        if self._edge is None:
+            return
+        cut = self._cut or Cut(self._edge, self._edge, 0)
+        if self.size - cut.end <= half:
+            return
+        from mcli.hole import punch  # not for those who read
+
+        if not punch(self._fd, self.size, 4096):  # beyond the end: only to see whether it can
+            self._stopped = True
+            return
+        end, missing = _walk(self._fd, cut.end, self.size - half + self._stride())
+        cut = Cut(cut.start, end, cut.missing + missing)
+        with contextlib.suppress(OSError):  # no room: as soon as there is
+            _write_cut(self._path, cut)
+            self._cut = cut
+            punch(self._fd, cut.start, cut.end - cut.start)
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def missing(unkept: int, why: str | None, log: Log) -> str | None:
+    """What is to be said of a job whose output is not all there, beside what is in the log.
+
+    Args:
+        unkept: Bytes that could not be stored.
+        why: What kept them from it.
+    """
+    if unkept:
+        return f"{unkept} bytes of its output could not be kept: {why}"
+    if lost := log.lost():
+        return f"somebody has removed {lost} bytes of its output while it ran"
+    return None
+
+
+def _walk(fd: int, offset: int, target: int) -> tuple[int, int]:
+    """The first end of a record from *target* on, and the bytes of output on the way there."""
+    total = 0
+    while offset < target:
+        _, length, stream = HEAD.unpack(os.pread(fd, HEAD.size, offset))
+        total += length
+        if stream == Stream.GAP:
+            total += int(os.pread(fd, length, offset + HEAD.size)) - length
+        offset += HEAD.size + length
+    return offset, total
+
+
+def _write_cut(path: str, cut: Cut) -> None:
+    draft = f"{_cut_path(path)}.tmp"
+    try:
+        with open(draft, "w", encoding="ascii") as file:
+            json.dump(cut._asdict(), file)
+        os.rename(draft, _cut_path(path))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def _cut_path(path: str) -> str:
+    return f"{os.path.splitext(path)[0]}.cut"
+
+
+def read_cut(path: str) -> Cut | None:
+    """What of the record log *path* is not kept; None while all of it is.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        fd = os.open(_cut_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with open(fd, encoding="ascii") as file:
+        return Cut(**json.load(file))
 
 
 def _head(stream: int, length: int) -> bytes:
@@ -148,7 +304,8 @@ def _whole_size(fd: int, offset: int) -> int:
 def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list[Record]:
     """Whole records from *offset* on, about *limit_bytes* of them (at least one, if there is one).
 
-    A missing file has none, nor has a link, which a job may have put there.
+    A missing file has none, nor has a link, which a job may have put there. Where records are
+    missing there is a ``GAP``.
 
     Raises:
         ValueError: No record begins at *offset*. It is not always noticed.
@@ -162,9 +319,35 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
             return []
         raise
     try:
-        return list(_parse(fd, offset, limit_bytes))
+        while True:
+            cut = read_cut(path)
+            try:
+                found = _found(fd, offset, limit_bytes, cut)
+            except ValueError:
+                if read_cut(path) == cut:
+                    raise
+            else:
+                # A cut is announced before anything is gone: what was read before that is whole.
+                if read_cut(path) == cut:
+                    return found
     finally:
         os.close(fd)
+
+
+def _found(fd: int, offset: int, limit_bytes: int, cut: Cut | None) -> list[Record]:
+    if cut is None or offset >= cut.end:
+        return list(_parse(fd, offset, limit_bytes))
+    if offset < cut.start:
+        return list(_parse(fd, offset, min(limit_bytes, cut.start - offset)))
+    share = (cut.end - offset) / (cut.end - cut.start)  # of what is missing from here on
+    return [_gap(fd, offset, cut.end, round(cut.missing * share))]
+
+
+def _gap(fd: int, offset: int, end: int, missing: int) -> Record:
+    """What stands for records that are missing; its time is that of what follows."""
+    head = os.pread(fd, HEAD.size, end)
+    time_us = HEAD.unpack(head)[0] if len(head) == HEAD.size else 0
+    return Record(offset, end, time_us / 1e6, Stream.GAP, b"", missing)
 
 
 def last_words(path: str, stream: Stream) -> str:
@@ -194,7 +377,12 @@ def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
     while len(block) - at >= HEAD.size:
         time_us, length, stream = HEAD.unpack_from(block, at)
         if stream not in _STREAMS:
-            raise ValueError(f"no record begins at offset {offset + at}")
+            if block[at : at + HEAD.size].strip(b"\0"):
+                raise ValueError(f"no record begins at offset {offset + at}")
+            end = _resumed(fd, offset + at)
+            if end is not None and not at:
+                yield _gap(fd, offset, end, end - offset)
+            return
         end = at + HEAD.size + length
         if end > len(block):
             if at:
@@ -204,5 +392,36 @@ def _parse(fd: int, offset: int, limit_bytes: int) -> Iterator[Record]:
                 return
             block = os.pread(fd, end, offset)
         data = block[at + HEAD.size : end]
-        yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), data)
+        if stream == Stream.GAP:
+            yield Record(offset + at, offset + end, time_us / 1e6, Stream.GAP, b"", int(data))
+        else:
+            yield Record(offset + at, offset + end, time_us / 1e6, Stream(stream), data)
         at = end
+
+
+def _resumed(fd: int, offset: int) -> int | None:
+    """Where records go on in a file that was truncated under its writer; None: not yet."""
+    size = os.fstat(fd).st_size
+    with contextlib.suppress(OSError):  # there is none behind
+        offset = max(offset, os.lseek(fd, offset, os.SEEK_DATA))
+    while offset < size:
+        block = os.pread(fd, PIECE_MAX, offset)
+        rest = block.lstrip(b"\0")
+        offset += len(block) - len(rest)
+        if rest:
+            # The first bytes of its time may be zero themselves.
+            return next((at for at in range(offset - 5, offset + 1) if _begins(fd, at, size)), None)
+    return None
+
+
+def _begins(fd: int, offset: int, size: int) -> bool:
+    """Whether there is a record to all appearances."""
+    head = os.pread(fd, HEAD.size, offset)
+    if len(head) < HEAD.size:
+        return False
+    time_us, length, stream = HEAD.unpack(head)
+    return (
+        stream in _STREAMS
+        and offset + HEAD.size + length <= size
+        and abs(time_us / 1e6 - time.time()) < _AGE_MAX_S
+    )

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mcli.handle import Job
+from mcli.stream import Stream, gap
+
 from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone
 
 LIMITED = str(PROGRAMS / "limited.py")
@@ -168,3 +171,68 @@ def test_cancel_on_a_full_disk(shared: Daemon, gate: Gate) -> None:
         until(lambda: waits_in_write(inside.pid))
         shared.mcli("kill", "-s", "TERM", job_id)
     assert shared.final(job_id)["signal"] == signal.SIGTERM
+
+
+# More than is kept --------------------------------------------------------------------------
+
+
+def test_more_output_than_is_kept(shared: Daemon, gate: Gate) -> None:
+    """
+    A caller that keeps up is shown all of it; later the first and the last is there, and every
+    reader is told how much is not.
+    """
+    words = [sys.executable, LIMITED, "terse", gate.path]
+    caller = shared.begin(*words)
+    inside = gate.arrival()
+    shown = []
+    for number in range(16):
+        inside.do(f"sys.stdout.write('{number:x}' * (1 << 18))")
+        assert caller.stdout is not None
+        shown.append(caller.stdout.read(1 << 18))
+    inside.leave()
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, out, err) == (0, "", "")
+    assert "".join(shown) == "".join(f"{number:x}" * (1 << 18) for number in range(16))
+    kept = shared.mcli("logs", inside.job_id)
+    missing = (1 << 22) - len(kept.stdout)
+    assert 0.8 * LARGE < len(kept.stdout) < 1.1 * LARGE
+    assert (kept.stdout[0], kept.stdout[-1]) == ("0", "f")
+    assert kept.stderr == f"mcli: {gap(missing)}\n"
+    attached = shared.mcli("attach", inside.job_id)
+    assert (attached.stdout, attached.stderr) == (kept.stdout, kept.stderr)
+    disk = sum(
+        each.stat().st_blocks * 512 for each in Path(shared.home.job(inside.job_id)).iterdir()
+    )
+    assert disk < 1.2 * LARGE
+
+
+def test_gap_over_http(shared: Daemon, gate: Gate) -> None:
+    """
+    Records and events tell of a gap in a record of its own; octets go on behind it.
+    """
+    job_id = limited(shared, "terse", gate.path)
+    inside = gate.arrival()
+    inside.do("print('a' * (1 << 20)); print('b' * (1 << 20))")
+    inside.leave()
+    shared.final(job_id)
+    with shared.client() as client:
+        for records in (client.output(job_id, stream="stdout"), client.follow(job_id)):
+            found = list(records)
+            (missing,) = [record for record in found if record.stream is Stream.GAP]
+            assert missing.missing + sum(len(record.data) for record in found) == 2 * (LARGE + 1)
+            assert missing.next_offset > missing.offset
+    assert len(Job(job_id, home=shared.home).output()) == 2 * (LARGE + 1) - missing.missing
+
+
+def test_cap_without_a_worker(shared: Daemon, gate: Gate) -> None:
+    """
+    Who carries on for a dead worker keeps to the limit too.
+    """
+    job_id = limited(shared, "terse", gate.path)
+    inside = gate.arrival()
+    inside.do("sys.stdout.write('a' * (1 << 20))")
+    kill_worker(inside.ppid)
+    inside.do("sys.stdout.write('b' * (1 << 22))")
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert os.stat(f"{shared.home.job(job_id)}/output.log").st_blocks * 512 < 2 * LARGE
