@@ -18,6 +18,12 @@ PART_S: Final = 0.1
 STRAY_S: Final = 1.0
 """Seconds that a stray gets between SIGTERM and SIGKILL, unless a job gets less."""
 
+KILL_AGAIN_S: Final = 1.0
+"""Seconds until a job gets SIGKILL again that lives on."""
+
+UNKILLABLE_S: Final = 60.0
+"""Seconds after SIGKILL when it is noted that a job lives on, and left at that."""
+
 _AGAIN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0)
 """Seconds after the first SIGKILL to strays at which they get one: some may fork meanwhile."""
 

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from mcli import family
+from mcli import family, memory
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
@@ -76,6 +76,12 @@ class Orphan:
         self._grace_s = grace_s
         self._leaves_children = policy.leave_children
         self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}
+        self._memory_max = policy.memory_bytes
+        self._oom_kills = memory.oom_kills()
+        self._killed = False
+        """SIGKILL has been sent on purpose."""
+
+        self._error: str | None = None
         self._over = False
         self._unkept = 0
         self._unkept_why: str | None = None
@@ -86,7 +92,9 @@ class Orphan:
         self._again_s = AGAIN_S
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
+        self._look_timer: asyncio.TimerHandle | None = None
         self._listen()
+        self._look()
         if info.timeout_s is not None and info.started_at is not None:
             left = max(0.0, info.started_at + info.timeout_s - time.time())
             self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
@@ -177,6 +185,7 @@ class Orphan:
     def signal(self, number: int) -> None:
         """To its process group."""
         if not self._over:
+            self._killed = self._killed or number == signal.SIGKILL
             family.signal_group(self._pid, number)
 
     def stop(self, grace_s: float, reason: str = "user") -> None:
@@ -185,10 +194,34 @@ class Orphan:
             self._reason = reason
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
-            kill = asyncio.get_running_loop().call_later(
-                grace_s, family.kill, self._pid, self._info.id
-            )
-            self._timers.append(kill)
+            loop = asyncio.get_running_loop()
+            late = time.monotonic() + grace_s + family.UNKILLABLE_S
+            self._timers.append(loop.call_later(grace_s, self._kill, late))
+
+    def _kill(self, late: float) -> None:
+        """SIGKILL to all of it, again and again until *late*: one may fork meanwhile."""
+        if self._over:
+            return
+        self._killed = True
+        family.kill(self._pid, self._info.id)
+        if time.monotonic() >= late:
+            log.warning("job.unkillable job_id=%s pids=%s", self._info.id, [self._pid])
+        else:
+            loop = asyncio.get_running_loop()
+            self._timers.append(loop.call_later(family.KILL_AGAIN_S, self._kill, late))
+
+    def _look(self) -> None:
+        """End it if it has more memory than it may."""
+        most = self._memory_max
+        if most is None or self._over or self._reason is not None:
+            return
+        if memory.used(family.descendants({self._pid}), most) > most:
+            self._reason = "memory"
+            self._error = f"needed more than its {memory.shown(most)} of memory"
+            self._kill(time.monotonic() + family.UNKILLABLE_S)
+        else:
+            loop = asyncio.get_running_loop()
+            self._look_timer = loop.call_later(memory.LOOK_S, self._look)
 
     async def end(self, status: int | None) -> Outcome | None:
         """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to.
@@ -208,8 +241,12 @@ class Orphan:
         outcome = outcome or Outcome(reached=not self._held)
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
+            if code == -signal.SIGKILL and not self._killed:
+                found = memory.out_of_memory(self._oom_kills)
+                self._reason, self._error = found or (self._reason, None)
             outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
+        outcome.error = self._error or outcome.error
         if told and outcome.exit_code == 0:
             outcome.error = told
         return outcome
@@ -246,8 +283,9 @@ class Orphan:
 
     def close(self) -> None:
         """Do no more for it: it has ended, or its worker is back."""
-        for timer in self._timers:
-            timer.cancel()
+        for timer in (*self._timers, self._look_timer):
+            if timer is not None:
+                timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
         with contextlib.suppress(OSError):

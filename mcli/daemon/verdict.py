@@ -63,6 +63,8 @@ def ending(job: JobInfo) -> dict[str, Any]:
         code, die_by = TIMEOUT_CODE, None
         limit = f" of {job.timeout_s:g} s" if job.timeout_s else ""
         message = f"job {job.id} was ended after its timeout{limit}"
+    elif job.reason is Reason.MEMORY:
+        message = f"job {job.id} {job.error}"
     elif job.reason in NEVER_RUN and job.exit_code is None:
         code, message = OWN_CODE, job.error
     elif job.state is State.CANCELLED and code is None and die_by is None:

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mcli import family
+from mcli import family, memory
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
@@ -108,8 +108,19 @@ class Attempt:
 
         self._outcome: Outcome | None = None
         self._reason: str | None = None
+        self._error: str | None = None
+        self._stopped_at: float | None = None
+        """When SIGKILL was sent for the first time."""
+
         self._deadline = time.monotonic() + order.timeout_s if order.timeout_s else None
         self._kill_at: float | None = None
+        self._look_at: float | None = None
+        """When it is seen how much memory it has."""
+
+        self._killed = False
+        """SIGKILL has been sent on purpose."""
+
+        self._oom_kills = 0
 
     def begin(self, spare: Spare) -> None:
         """Have *spare* become this job."""
@@ -128,6 +139,8 @@ class Attempt:
         spare.send(payload, [self.control_end, *self.plugs.handed_over()])
         os.close(self.control_end)
         self.plugs.close_job_side()
+        self._oom_kills = memory.oom_kills()
+        self._watch_memory()
 
     # Output ---------------------------------------------------------------------------
 
@@ -327,6 +340,7 @@ class Attempt:
             return
         if number == signal.SIGTSTP and not self._catches(number):
             number = signal.SIGSTOP
+        self._killed = self._killed or number == signal.SIGKILL
         if group:
             family.signal_group(self.pid, number)
         else:
@@ -349,12 +363,13 @@ class Attempt:
             if terms != REACHED:
                 self._deadline, self._policy = terms["deadline"], terms["policy"]
                 self.log.most = self._policy.get("output_bytes", self.log.most)
+                self._watch_memory()
         self.reached = self.reached or REACHED in messages
         return REACHED in messages
 
     def due_s(self) -> float | None:
         """Seconds until ``tick`` has something to do, or None."""
-        plans = (self._deadline, self._kill_at, self._again_at, self._hunt_at)
+        plans = (self._deadline, self._kill_at, self._look_at, self._again_at, self._hunt_at)
         times = [at for at in plans if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -365,21 +380,59 @@ class Attempt:
             self._deadline = None
             self.stop(self.order.grace_s, "timeout")
         if self._kill_at is not None and now >= self._kill_at:
-            self._kill_at = None
-            family.kill(self.pid, self.order.job)
+            self._kill()
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = now + memory.LOOK_S
+            self._look()
         if self._again_at is not None and now >= self._again_at:
             self._try_again()
+
+    def _kill(self) -> None:
+        """SIGKILL to all of it, again and again: one may fork meanwhile."""
+        now = time.monotonic()
+        self._killed, self._stopped_at = True, self._stopped_at or now
+        self._kill_at = now + family.KILL_AGAIN_S
+        if now - self._stopped_at > family.UNKILLABLE_S:
+            self._kill_at = None
+            journal.warn(f"job.unkillable job_id={self.order.job} pids={[self.pid]}")
+        family.kill(self.pid, self.order.job)
+
+    @property
+    def _memory_max(self) -> int | None:
+        """Bytes of memory that it may have."""
+        told = self.order.invocation.policy.memory_bytes
+        return told or self._policy.get("memory_bytes")
+
+    def _watch_memory(self) -> None:
+        if self._memory_max is not None and self.status is None:
+            self._look_at = time.monotonic()
+
+    def _look(self) -> None:
+        """End it if it has more memory than it may: at once, for it may go on to take more."""
+        most = self._memory_max
+        if most is None or self.status is not None or self._reason is not None:
+            self._look_at = None
+        elif memory.used(family.descendants({self.pid}), most) > most:
+            self._reason = "memory"
+            self._error = f"needed more than its {memory.shown(most)} of memory"
+            self._kill()
 
     def ended(self, status: int) -> None:
         """The process has ended with *status* (of ``waitpid``): complete and keep its outcome."""
         self.status = status
-        self._deadline = self._kill_at = None
+        self._deadline = self._kill_at = self._look_at = None
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and not self._killed:
+            self._reason, self._error = memory.out_of_memory(self._oom_kills) or (
+                self._reason,
+                None,
+            )
         written = read_outcome(self.order.folder, self.order.attempt)
         outcome = written or Outcome(reached=self.reached, policy=self._policy)
         code = os.waitstatus_to_exitcode(status)
         before = (outcome.exit_code, outcome.signal, outcome.reason)
         outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
+        outcome.error = self._error or outcome.error
         if self.order.invocation.app.kind == "exec":
             outcome.complete = True
         self._outcome = outcome

@@ -101,6 +101,7 @@ class Job:
             signal.signal(number, signal.SIG_IGN)
         self._take_environment()
         os.umask(self._invocation.umask)
+        os.nice(self._invocation.policy.nice)
         self._renew_streams()
         close_plugs(self._invocation.stdio)
 
@@ -247,6 +248,7 @@ class Job:
         self._watch_the_clock()
         if self._invocation.policy == USUAL:
             self._outcome.policy = policy
+            os.nice(policy.get("nice", 0))
         self._tell_worker({"deadline": self._deadline, "policy": self._outcome.policy})
 
     def _tell_worker(self, message: Any) -> None:

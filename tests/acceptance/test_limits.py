@@ -10,7 +10,7 @@ import pytest
 
 from mcli import family
 
-from .daemon import PROGRAMS, Daemon, Gate, ended
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended
 
 LIMITED = str(PROGRAMS / "limited.py")
 
@@ -142,3 +142,103 @@ def test_daemon_that_a_job_has_started(shared: Daemon, tmp_path: Path) -> None:
         assert family.lives(other.pid)
     finally:
         other.close()
+
+
+# Memory and niceness ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_more_memory_than_it_may_have(shared: Daemon, gate: Gate, worker: str) -> None:
+    """
+    A job that takes more memory than it may is ended; its caller is told so in one line.
+    """
+    caller = shared.begin(sys.executable, LIMITED, "lean", gate.path)
+    inside = gate.arrival()
+    if worker == "dead":
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+    inside.tell("taken = b'x' * (400 << 20); time.sleep(60)")
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == -signal.SIGKILL
+    assert err == f"mcli: job {inside.job_id} needed more than its 150 MB of memory\n"
+    job = shared.final(inside.job_id)
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "memory", signal.SIGKILL)
+
+
+def test_memory_of_all_its_processes(shared: Daemon, gate: Gate) -> None:
+    """
+    What a job's children have counts as well; below the limit nothing happens.
+    """
+    job_id = limited(shared, "lean", gate.path)
+    inside = gate.arrival()
+    take = "taken = b'x' * (60 << 20)"
+    inside.do(take)
+    code = f"{take}; import time; time.sleep(60)"
+    inside.do(f"child = [subprocess.Popen([sys.executable, '-c', {code!r}]) for _ in range(2)]")
+    assert shared.final(job_id)["reason"] == "memory"
+
+
+def test_memory_limit_of_a_program_that_is_run(shared: Daemon, gate: Gate) -> None:
+    """
+    What comes by ``mcli run`` tells of its limit itself.
+    """
+    words = ["run", "--detach", sys.executable, LIMITED, "lean", gate.path]
+    job_id = shared.mcli(*words).stdout.strip()
+    gate.arrival().tell("taken = b'x' * (400 << 20); time.sleep(60)")
+    assert shared.final(job_id)["reason"] == "memory"
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Path]:
+    """A control group with little memory."""
+    own = Path("/proc/self/cgroup").read_text().splitlines()
+    paths = [line.split(":", 2)[2] for line in own if line.split(":")[1] == "memory"]
+    group = Path(f"/sys/fs/cgroup/memory{paths[0]}/mcli-{os.getpid()}") if paths else Path("/none")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(400 << 20))
+    except OSError:
+        pytest.skip("no memory control group may be made here")
+    yield group
+    group.rmdir()
+
+
+def test_kernel_that_is_out_of_memory(narrow: Path, stopped: Daemon, gate: Gate) -> None:
+    """
+    When the kernel ends a job for want of memory, that is what is told; daemon and worker live.
+    """
+    daemon = stopped.start()
+    (narrow / "cgroup.procs").write_text(str(daemon.pid))
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.tell("taken = b'x' * (600 << 20)")
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    assert err == (f"mcli: job {inside.job_id} signal 9 (out of memory): the kernel has ended it\n")
+    job = daemon.final(inside.job_id)
+    assert (job["state"], job["reason"], job["signal"]) == ("failed", "memory", signal.SIGKILL)
+    assert job["worker_pid"] == daemon.final(daemon.submit("tell"))["worker_pid"]
+    (killed,) = [daemon.submit("obey", gate.path)]
+    os.kill(gate.arrival().pid, signal.SIGKILL)
+    assert daemon.final(killed)["reason"] == "signal"
+    daemon.stop(kill_jobs=True)
+    assert daemon.alone()
+
+
+@pytest.mark.parametrize("by_run", [False, True])
+def test_niceness(shared: Daemon, gate: Gate, by_run: bool) -> None:
+    """
+    ``nice=`` is added to what a job would have; the next job has none of it.
+    """
+    words = [sys.executable, LIMITED, "polite", gate.path]
+    if by_run:
+        shared.mcli("run", "--detach", *words)
+    else:
+        limited(shared, *words[2:])
+    inside = gate.arrival()
+    usual = os.getpriority(os.PRIO_PROCESS, inside.ppid)
+    assert os.getpriority(os.PRIO_PROCESS, inside.pid) == usual + 7
+    inside.leave()
+    shared.submit("obey", gate.path)
+    following = gate.arrival()
+    assert os.getpriority(os.PRIO_PROCESS, following.pid) == usual
+    following.leave()

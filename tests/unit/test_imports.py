@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 LAYERS = {
     "words": """
         amount backoff endpoint errors failpoint family filename frames hole home ids invocation job
-        listener mask outcome output policy problem retry secret settings standard_input states
-        stream ticket url version
+        listener mask memory outcome output policy problem retry secret settings standard_input
+        states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing
