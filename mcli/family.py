@@ -9,7 +9,7 @@ id in the environment that it was executed with, or by a pipe of the job that it
 import contextlib
 import os
 import signal
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 PART_S: Final = 0.1
@@ -26,6 +26,9 @@ UNKILLABLE_S: Final = 60.0
 
 _AGAIN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0)
 """Seconds after the first SIGKILL to strays at which they get one: some may fork meanwhile."""
+
+_ROUNDS: Final = 10
+"""How often it is looked for more before all that was found is killed."""
 
 _MARK: Final = b"MCLI_JOB_ID="
 _DAEMON: Final = b"\0-m\0mcli.daemon\0"
@@ -172,8 +175,20 @@ def hunts(now: float, grace_s: float) -> list[tuple[float, int]]:
     return [(now + PART_S, signal.SIGTERM), *kills]
 
 
+def kill_all(find: Callable[[], set[int]]) -> None:
+    """SIGKILL to what *find* finds, when all of it has been stopped: it could fork meanwhile."""
+    found: set[int] = set()
+    for _ in range(_ROUNDS):
+        more = find() - found
+        if not more:
+            break
+        signal_each(more, signal.SIGSTOP)
+        found |= more
+    signal_each(found, signal.SIGKILL)
+
+
 def kill(leader: int, job_id: str) -> None:
     """SIGKILL to the group and to everything that descends from it."""
-    rest = members(leader, job_id)
+    signal_group(leader, signal.SIGSTOP)
+    kill_all(lambda: members(leader, job_id))
     signal_group(leader, signal.SIGKILL)
-    signal_each(rest, signal.SIGKILL)

@@ -259,7 +259,11 @@ class Orphan:
                 log.warning("job.unkillable job_id=%s pids=%s", self._info.id, sorted(strays))
                 return
             if time.monotonic() >= plan[0][0]:
-                family.end(strays, plan.pop(0)[1])
+                number = plan.pop(0)[1]
+                if number == signal.SIGKILL:
+                    family.kill_all(self._strays)
+                else:
+                    family.end(strays, number)
             await asyncio.sleep(LOOK_S)  # nobody tells of the end of those that are not ours
 
     def _strays(self) -> set[int]:

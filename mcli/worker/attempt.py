@@ -457,7 +457,10 @@ class Attempt:
             self._hunts = family.hunts(now, self.order.grace_s)
         while strays and self._hunts and now >= self._hunts[0][0]:
             number = self._hunts.pop(0)[1]
-            family.end(family.descendants(strays), number)
+            if number == signal.SIGKILL:
+                family.kill_all(lambda: family.descendants(strays))
+            else:
+                family.end(family.descendants(strays), number)
         self._hunt_at = self._hunts[0][0] if strays and self._hunts else None
         if strays and not self._hunts:
             journal.warn(f"job.unkillable job_id={self.order.job} pids={sorted(strays)}")

@@ -366,8 +366,11 @@ class Worker:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
                 if pid == 0:
-                    return
+                    break
                 self._child(pid, status)
+        for attempt in list(self._attempts.values()):
+            if attempt.status is not None:
+                self._settle(attempt)  # the last of its strays, perhaps
 
     def _child(self, pid: int, status: int) -> None:
         """A child has stopped or ended: a job, or a spare that was dismissed or killed."""
@@ -378,8 +381,6 @@ class Worker:
             if self._spare is not None and self._spare.pid == pid and not os.WIFSTOPPED(status):
                 self._spare.dismiss()
                 self._spare = None
-            for each in [each for each in self._attempts.values() if each.status is not None]:
-                self._settle(each)  # the last of its strays, perhaps
         elif os.WIFSTOPPED(status):
             attempt.catch_up()
             size = attempt.log.size
@@ -394,7 +395,6 @@ class Worker:
         if attempt.control >= 0:  # a child that it forked may hold the other end
             self._close_control(attempt)
         attempt.ended(status)
-        self._settle(attempt)
 
     def _settle(self, attempt: Attempt) -> None:
         """Tell its end, once nothing that it has left lives, and all that it printed is stored."""

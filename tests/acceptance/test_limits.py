@@ -191,14 +191,8 @@ def test_memory_limit_of_a_program_that_is_run(shared: Daemon, gate: Gate) -> No
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Path]:
     """A control group with little memory."""
-    own = Path("/proc/self/cgroup").read_text().splitlines()
-    paths = [line.split(":", 2)[2] for line in own if line.split(":")[1] == "memory"]
-    group = Path(f"/sys/fs/cgroup/memory{paths[0]}/mcli-{os.getpid()}") if paths else Path("/none")
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(400 << 20))
-    except OSError:
-        pytest.skip("no memory control group may be made here")
+    group = cgroup("memory")
+    (group / "memory.limit_in_bytes").write_text(str(400 << 20))
     yield group
     group.rmdir()
 
@@ -242,3 +236,156 @@ def test_niceness(shared: Daemon, gate: Gate, by_run: bool) -> None:
     following = gate.arrival()
     assert os.getpriority(os.PRIO_PROCESS, following.pid) == usual
     following.leave()
+
+
+# Jobs that do as they like ------------------------------------------------------------------
+
+
+def test_job_that_does_not_heed_sigterm(shared: Daemon, gate: Gate) -> None:
+    """
+    SIGKILL ends it after the grace, with all that it has started.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    inside.do("import limited; print(limited.stubborn())")
+    shared.mcli("cancel", job_id)
+    job = shared.final(job_id)
+    assert (job["state"], job["signal"]) == ("cancelled", signal.SIGKILL)
+    assert not family.lives(inside.pid)
+    assert not family.lives(int(shared.output(job_id)))
+
+
+def cgroup(controller: str) -> Path:
+    """A control group of version 1 for a test, below this process's."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if names == controller:
+            group = Path(f"/sys/fs/cgroup/{controller}{path}/mcli-{os.getpid()}")
+            try:
+                group.mkdir()
+            except OSError:
+                break
+            return group
+    pytest.skip(f"no control group for {controller} may be made here")
+
+
+@pytest.fixture
+def frozen() -> Iterator[Path]:
+    """A control group whose processes do nothing, not even die."""
+    group = cgroup("freezer")
+    (group / "freezer.state").write_text("FROZEN")
+    yield group
+    (group / "freezer.state").write_text("THAWED")
+    group.rmdir()
+
+
+def is_pending(pid: int, number: int) -> bool:
+    """Whether a signal waits to be delivered."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [row.split()[1] for row in rows if row.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def test_job_that_sigkill_does_not_end(shared: Daemon, gate: Gate, frozen: Path) -> None:
+    """
+    As long as its process lives, a job has not ended, whatever it was sent.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    (frozen / "cgroup.procs").write_text(str(inside.pid))
+    shared.mcli("cancel", job_id)
+    while not is_pending(inside.pid, signal.SIGKILL):
+        assert shared.job(job_id)["state"] == "stopping"
+    assert shared.job(job_id)["state"] == "stopping"
+    (frozen / "freezer.state").write_text("THAWED")
+    assert shared.final(job_id)["state"] == "cancelled"
+
+
+@pytest.fixture
+def few() -> Iterator[Path]:
+    """A control group that may have few processes."""
+    group = cgroup("pids")
+    (group / "pids.max").write_text("60")
+    yield group
+    group.rmdir()
+
+
+def test_fork_bomb(shared: Daemon, gate: Gate, few: Path) -> None:
+    """
+    Where the number of processes is limited, a job that forks as often as it can is ended with
+    all of them; meanwhile the daemon answers.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    (few / "cgroup.procs").write_text(str(inside.pid))
+    inside.do(
+        "def bomb():\n"
+        " while True:\n"
+        "  try: os.fork() or os.setsid()\n"
+        "  except OSError: time.sleep(0.05)\n"
+        "os.fork() or bomb()"
+    )
+    while int((few / "pids.current").read_text()) < 50:
+        assert shared.job(job_id)["state"] == "running"
+    shared.mcli("cancel", job_id)
+    assert shared.final(job_id)["state"] == "cancelled"
+    assert (few / "pids.current").read_text() == "0\n"
+
+
+def test_job_that_asks_with_nobody_there(shared: Daemon) -> None:
+    """
+    A detached job that reads its input finds its end, and does not hang.
+    """
+    words = ["run", "--detach", sys.executable, "-c", "input()"]
+    job = shared.final(shared.mcli(*words).stdout.strip())
+    assert (job["state"], job["exit_code"]) == ("failed", 1)
+    assert "EOFError" in shared.output(job["id"])
+
+
+def test_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
+    """
+    A job that was stopped is still cancelled.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    os.kill(inside.pid, signal.SIGSTOP)
+    shared.mcli("cancel", job_id)
+    assert shared.final(job_id)["state"] == "cancelled"
+
+
+HOSTILE = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.umask(0o777); os.chdir('/'); os.environ.clear(); os.nice(5)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGHUP})
+os.closerange(0, 3); os.closerange(10, 300)
+"""
+
+LOOK = """
+import resource
+status = dict(line.split(':', 1) for line in open('/proc/self/status'))
+names = ('Umask', 'SigBlk', 'SigIgn', 'SigCgt', 'Groups', 'CapEff', 'NoNewPrivs', 'Seccomp')
+print([status[name] for name in names], open('/proc/self/limits').read(), os.getcwd())
+print(sorted(os.listdir('/proc/self/fd')), os.nice(0), sys.flags, sys.path)
+print(sorted(name for name in os.environ if not name.startswith('MCLI_JOB')))
+"""
+
+
+def test_hostile_job_harms_only_itself(shared: Daemon, gate: Gate) -> None:
+    """
+    Limits, umask, directory, environment, signals, descriptors: the next job finds all of them
+    as the one before found them.
+    """
+    found = []
+    for code in (LOOK, HOSTILE, LOOK):
+        job_id = shared.submit("obey", gate.path)
+        inside = gate.arrival()
+        inside.tell(code) if code is HOSTILE else inside.do(code)
+        inside.leave()
+        job = shared.final(job_id)
+        found.append((job["worker_pid"], shared.output(job_id)))
+    assert found[0] == found[2]
+    assert len(found[0][1]) > 500

@@ -1,7 +1,9 @@
 """Output when things go wrong: a full disk, a log that is cut, readers that do not read."""
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from mcli import frames
 from mcli.handle import Job
+from mcli.output import HEAD
 from mcli.stream import Stream, gap
+from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, lines
 
 LIMITED = str(PROGRAMS / "limited.py")
 LARGE = 1 << 20
@@ -22,9 +27,9 @@ LARGE = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon whose state directory is a small file system of its own."""
-    folder = tmp_path_factory.mktemp("standing")
+    folder = tmp_path_factory.mktemp("small")
     home = folder / "home"
     home.mkdir(mode=0o700)
     words = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "none", str(home)]
@@ -36,6 +41,14 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         daemon.close()
     finally:
         subprocess.run(["umount", "--lazy", str(home)], check=True)
+
+
+@pytest.fixture
+def tight(small_disk: Daemon, tmp_path: Path, gate: Gate) -> Iterator[Daemon]:
+    """That one, without jobs."""
+    small_disk.cwd = tmp_path
+    yield small_disk
+    small_disk.clear()
 
 
 @contextmanager
@@ -82,60 +95,60 @@ def kill_worker(pid: int) -> None:
 
 
 @pytest.mark.parametrize("worker", ["lives", "dead"])
-def test_output_waits_for_room(shared: Daemon, gate: Gate, worker: str) -> None:
+def test_output_waits_for_room(tight: Daemon, gate: Gate, worker: str) -> None:
     """
     On a full disk a job waits in its next write; when there is room it goes on, and nothing of
     what it has printed is missing.
     """
-    caller = shared.begin_puppet("obey", gate.path)
+    caller = tight.begin_puppet("obey", gate.path)
     inside = gate.arrival()
     if worker == "dead":
         kill_worker(inside.ppid)
     text = "".join(f"{number:07}\n" for number in range(LARGE // 8))
     inside.do(f"text = ''.join(f'{{n:07}}\\n' for n in range({LARGE // 8}))")
-    with full(shared):
+    with full(tight):
         inside.tell("sys.stdout.write(text); sys.stdout.flush()")
         until(lambda: waits_in_write(inside.pid))
-        assert shared.job(inside.job_id)["state"] == "running"
+        assert tight.job(inside.job_id)["state"] == "running"
     inside.leave()
     out, err = caller.communicate(timeout=DEADLINE_S)
     assert (caller.returncode, err) == (0, "")
     assert out == text
-    assert shared.final(inside.job_id)["error"] is None
+    assert tight.final(inside.job_id)["error"] is None
 
 
 @pytest.mark.parametrize("worker", ["lives", "dead"])
-def test_end_waits_for_room(shared: Daemon, gate: Gate, worker: str) -> None:
+def test_end_waits_for_room(tight: Daemon, gate: Gate, worker: str) -> None:
     """
     A job that ends with output in its pipes has not ended until that is stored.
     """
-    job_id = shared.submit("obey", gate.path)
+    job_id = tight.submit("obey", gate.path)
     inside = gate.arrival()
     if worker == "dead":
         kill_worker(inside.ppid)
-    with full(shared):
+    with full(tight):
         with ended(inside.pid):
             inside.do("sys.stdout.write('x' * 50000)")
             inside.leave()
-        assert shared.job(job_id)["state"] == "running"
-    assert shared.final(job_id)["state"] == "succeeded"
-    assert shared.output(job_id) == "x" * 50000
+        assert tight.job(job_id)["state"] == "running"
+    assert tight.final(job_id)["state"] == "succeeded"
+    assert tight.output(job_id) == "x" * 50000
 
 
-def test_terminal_waits_for_room(shared: Daemon, gate: Gate) -> None:
+def test_terminal_waits_for_room(tight: Daemon, gate: Gate) -> None:
     """
     The same at a terminal, from which nothing can be moved: what was read is not forgotten.
     """
     master, slave = os.openpty()
     process = subprocess.Popen(
         [sys.executable, PUPPET, "obey", gate.path],
-        stdin=slave, stdout=slave, stderr=slave, env=shared.env, cwd=shared.cwd,
+        stdin=slave, stdout=slave, stderr=slave, env=tight.env, cwd=tight.cwd,
     )  # fmt: skip
     os.close(slave)
     inside = gate.arrival()
     text = "".join(f"{number:07}\n" for number in range(4096))
     inside.do("text = ''.join(f'{n:07}\\n' for n in range(4096))")
-    with full(shared):
+    with full(tight):
         inside.tell("sys.stdout.write(text); sys.stdout.flush()")
         until(lambda: waits_in_write(inside.pid))
     inside.leave()
@@ -144,33 +157,33 @@ def test_terminal_waits_for_room(shared: Daemon, gate: Gate) -> None:
         shown += os.read(master, 1 << 16)
     process.wait(DEADLINE_S)
     os.close(master)
-    assert shared.output(inside.job_id) == text
+    assert tight.output(inside.job_id) == text
 
 
-def test_timeout_on_a_full_disk(shared: Daemon, gate: Gate) -> None:
+def test_timeout_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     """
     A job that waits for room is ended by its timeout all the same.
     """
-    job_id = limited(shared, "timed", gate.path)
+    job_id = limited(tight, "timed", gate.path)
     inside = gate.arrival()
-    with full(shared):
+    with full(tight):
         inside.tell(f"sys.stdout.write('x' * {LARGE})")
         assert gone(inside.pid)
-    job = shared.final(job_id)
+    job = tight.final(job_id)
     assert (job["state"], job["reason"]) == ("failed", "timeout")
 
 
-def test_cancel_on_a_full_disk(shared: Daemon, gate: Gate) -> None:
+def test_cancel_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     """
     A signal ends a job that waits for room.
     """
-    job_id = shared.submit("obey", gate.path)
+    job_id = tight.submit("obey", gate.path)
     inside = gate.arrival()
-    with full(shared), ended(inside.pid):
+    with full(tight), ended(inside.pid):
         inside.tell(f"sys.stdout.write('x' * {LARGE})")
         until(lambda: waits_in_write(inside.pid))
-        shared.mcli("kill", "-s", "TERM", job_id)
-    assert shared.final(job_id)["signal"] == signal.SIGTERM
+        tight.mcli("kill", "-s", "TERM", job_id)
+    assert tight.final(job_id)["signal"] == signal.SIGTERM
 
 
 # More than is kept --------------------------------------------------------------------------
@@ -236,3 +249,121 @@ def test_cap_without_a_worker(shared: Daemon, gate: Gate) -> None:
     inside.leave()
     assert shared.final(job_id)["state"] == "succeeded"
     assert os.stat(f"{shared.home.job(job_id)}/output.log").st_blocks * 512 < 2 * LARGE
+
+
+# Whatever it is -----------------------------------------------------------------------------
+
+
+def test_every_byte_comes_through(shared: Daemon, gate: Gate) -> None:
+    """
+    Megabytes of anything, NULs and carriage returns and what is no text, arrive as they were
+    printed: at the caller, in the log, over HTTP.
+    """
+    words = [sys.executable, PUPPET, "obey", gate.path]
+    caller = subprocess.Popen(words, env=shared.env, cwd=shared.cwd, stdout=subprocess.PIPE)
+    inside = gate.arrival()
+    inside.tell("import random; data = random.Random(7).randbytes(4 << 20)")
+    inside.do("sys.stdout.buffer.write(data); sys.stdout.buffer.flush()")
+    inside.leave()
+    data = random.Random(7).randbytes(4 << 20)
+    out, _ = caller.communicate(timeout=DEADLINE_S)
+    assert out == data
+    words = [sys.executable, "-m", "mcli", "logs", inside.job_id]
+    assert subprocess.run(words, env=shared.env, check=True, capture_output=True).stdout == data
+
+
+def test_both_streams_full_with_nobody_there(shared: Daemon, gate: Gate) -> None:
+    """
+    A job that prints much to both streams is never kept waiting for a reader.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("[print('x' * 65535, file=f) for _ in range(160) for f in (sys.stdout, sys.stderr)]")
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    with shared.client() as client:
+        for stream in ("stdout", "stderr"):
+            size = sum(len(each.data) for each in client.output(job_id, stream=stream))
+            assert size == 160 << 16
+
+
+def test_lines_before_a_kill_are_there(shared: Daemon, gate: Gate) -> None:
+    """
+    What a job has flushed is kept, whatever kills it next.
+    """
+    job_id = shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.tell("[print(n, flush=True) for n in range(1000)]; os.kill(os.getpid(), 9)")
+    assert shared.final(job_id)["signal"] == signal.SIGKILL
+    assert shared.output(job_id) == "".join(f"{number}\n" for number in range(1000))
+
+
+def test_log_removed_while_it_is_written(shared: Daemon, gate: Gate) -> None:
+    """
+    A job whose log is deleted runs on; its caller misses nothing of what follows it can have,
+    and is told how much was taken away.
+    """
+    caller = shared.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('before')")
+    assert lines(caller, 1) == ["before\n"]
+    os.unlink(f"{shared.home.job(inside.job_id)}/output.log")
+    inside.do("print('after')")
+    inside.leave()
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+    assert "somebody has removed" in err
+    job = shared.job(inside.job_id)
+    assert job["state"] == "succeeded"
+    assert "bytes of its output while it ran" in job["error"]
+
+
+def test_log_truncated_while_it_is_read(shared: Daemon, gate: Gate) -> None:
+    """
+    A job whose log is truncated runs on, and so does its caller; who reads later is told.
+    """
+    caller = shared.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('before')")
+    assert lines(caller, 1) == ["before\n"]
+    os.truncate(f"{shared.home.job(inside.job_id)}/output.log", 0)
+    inside.do("print('after')")
+    inside.leave()
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, out, err) == (0, "after\n", "")
+    later = shared.mcli("logs", inside.job_id)
+    assert later.stdout == "after\n"
+    assert later.stderr == f"mcli: {gap(HEAD.size + len('before') + 1)}\n"
+
+
+def test_readers_that_do_not_read(shared: Daemon, gate: Gate) -> None:
+    """
+    Twenty readers that stand still cost the daemon little memory, the job nothing, and one that
+    reads gets all of it.
+    """
+    caller = shared.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    stalled = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+    for each in stalled:
+        each.connect(shared.home.attach_socket)
+        asked = {"protocol": PROTOCOL, "id": inside.job_id, "offset": 0}
+        each.sendall(frames.encode(frames.ATTACH, asked))
+        assert each.recv(1)
+    before = peak(shared.pid)
+    inside.tell("[sys.stdout.write('x' * (1 << 20)) for _ in range(48)]")
+    assert caller.stdout is not None
+    left = 48 << 20
+    while left:
+        left -= len(caller.stdout.read(min(left, 1 << 20)))
+    inside.leave()
+    assert caller.wait(DEADLINE_S) == 0
+    assert shared.job(inside.job_id)["state"] == "succeeded"
+    assert peak(shared.pid) - before < 50 << 20
+    for each in stalled:
+        each.close()
+
+
+def peak(pid: int) -> int:
+    """The most memory that the process ever had, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
