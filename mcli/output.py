@@ -160,6 +160,14 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
         os.close(fd)
 
 
+def log_size(folder: str) -> int:
+    """Bytes in the record log of the job whose directory is *folder*."""
+    try:
+        return os.stat(os.path.join(folder, "output.log")).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def last_words(path: str, stream: Stream) -> str:
     """The last line on *stream* that says something, as far as the end of it is short.
 

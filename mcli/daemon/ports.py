@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.queue import Accepted
 from mcli.states import State
 
@@ -45,6 +45,9 @@ class Dispatcher(Protocol):
             UnknownJob: There is none.
             AmbiguousJob: There are several.
         """
+
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        """Every attempt of a job, the first one first."""
 
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any

@@ -18,7 +18,7 @@ from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import Invocation
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.output import Log
 from mcli.queue import Accepted
 from mcli.states import Reason, State
@@ -97,6 +97,14 @@ class Shelf:
         if len(ids) > 1 and prefix != "-":
             raise AmbiguousJob(f"several jobs {prefix!r}")
         return self.jobs[ids[-1]]
+
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        newest = {
+            each.name: getattr(self.jobs[job_id], each.name)
+            for each in dataclasses.fields(AttemptInfo)
+            if not each.name.startswith("output_")
+        }
+        return [AttemptInfo(**newest, output_start=0, output_end=None)]
 
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
