@@ -101,7 +101,10 @@ class Log:
             return os.pwrite(self._fd, os.read(pipe, most), offset)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Once is enough; a second time the descriptor's number may be another file's."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _head(stream: int, length: int) -> bytes:
