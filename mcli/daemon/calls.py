@@ -1,7 +1,5 @@
 """Requests to endpoints as jobs of this daemon: what ``endpoints`` asks of it."""
 
-import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +11,7 @@ from mcli.endpoint import Checked
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError
-from mcli.output import last_words
 from mcli.queue import CALL_PRIORITY
-from mcli.stream import Stream
 
 
 class Calls(Kept):
@@ -51,7 +47,3 @@ class Calls(Kept):
                 raise DaemonError(f"the daemon is stopping; job {job_id} runs on")
             await live.changed(left)
         return self._dispatcher.get(job_id).document()
-
-    async def last_words(self, job_id: str) -> str:
-        path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        return await asyncio.to_thread(last_words, path, Stream.STDERR)

@@ -111,7 +111,5 @@ class Handler:
             job = await self._jobs.wait(job["id"], WAIT_MAX_S)
         place = request.url.path
         if not answer.is_success(job):
-            words = await self._jobs.last_words(job["id"])
-            return answer.failed(job, self.mount, words, place)
-        withheld = await self._jobs.withheld(job["id"]) if answer.is_doubtful(job) else None
-        return answer.returned(job, withheld, place)
+            return await answer.failed(job, self.mount, self._jobs, place)
+        return await answer.returned(job, self._jobs, place)
