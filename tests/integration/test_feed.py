@@ -8,24 +8,18 @@ from typing import Any
 
 import pytest
 import requests
-from shelf import TOKEN, Served, served
 
 from mcli.daemon import bind
 from mcli.endpoints import feed
-from mcli.home import Home
 from mcli.job import JobInfo
 from mcli.settings import Settings
 from mcli.states import Reason, State
 from mcli.stream import Stream
 
+from .shelf import TOKEN, Served
+
 EVENTS = "text/event-stream"
 DATA = b"0123456789"
-
-
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(Home(str(tmp_path_factory.mktemp("home")))) as serving:
-        yield serving
 
 
 @pytest.fixture
