@@ -236,30 +236,58 @@ def _raw(daemon: Daemon, path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
-def test_call_is_told_that_the_daemon_stops(stopped: Daemon, shop: Path, gate: Gate) -> None:
-    """Whoever waits for an answer gets one when the daemon stops; the job runs on."""
-    facts = {"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}
+@pytest.fixture
+def holding(stopped: Daemon, shop: Path, gate: Gate) -> Daemon:
+    """A daemon with a command that stands at the gate."""
     shop.write_text(
-        "import json, socket\n" + HEAD + "@click.command()\n@mcli.api('/hold', 'GET')\n"
+        "import json, os, socket\n" + HEAD + "@click.command()\n@mcli.api('/hold', 'GET')\n"
+        "@mcli.api('/begin', 'GET', enable_background=True)\n"
         "def hold():\n    with socket.socket(socket.AF_UNIX) as gate:\n"
+        "        facts = {'pid': os.getpid(), 'ppid': 0, 'job_id': '', 'attempt': ''}\n"
         f"        gate.connect({gate.path!r})\n"
-        f"        gate.sendall(json.dumps({facts}).encode() + b'\\n')\n"
+        "        gate.sendall(json.dumps(facts).encode() + b'\\n')\n"
         "        gate.recv(1)\n"
     )
-    stopped.start("--app", "shop.py")
-    with socket.create_connection(("127.0.0.1", _port(stopped)), DEADLINE_S) as asking:
-        asking.sendall(_raw(stopped, "/hold"))
+    return stopped.start("--app", "shop.py")
+
+
+def test_call_is_told_that_the_daemon_stops(holding: Daemon, gate: Gate) -> None:
+    """Whoever waits for an answer gets one when the daemon stops; the job runs on."""
+    with socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S) as asking:
+        asking.sendall(_raw(holding, "/hold"))
         inside = gate.arrival()
-        stopped.stop()
+        holding.stop()
         answer = asking.recv(1 << 16)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"runs on" in answer
         for word in (b"accepted", b"retry-after"):  # it was: to send it again would run it twice
             assert word not in answer.lower()
-    stopped.start()
-    assert stopped.job()["state"] == "running"
+    holding.start()
+    assert holding.job()["state"] == "running"
     inside.leave()
-    assert stopped.final("-")["state"] == "succeeded"
+    assert holding.final("-")["state"] == "succeeded"
+
+
+def test_who_waits_for_a_job_is_answered_when_the_daemon_stops(holding: Daemon, gate: Gate) -> None:
+    """A long poll is answered with the job as it is, at once."""
+    assert ask(holding, "/begin").status_code == 202
+    inside = gate.arrival()
+    with socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S) as asking:
+        asking.sendall(_raw(holding, "/v1/jobs/-/wait?timeout_s=60"))
+        assert ask(holding, "/v1/status").status_code == 200  # by now it has read that, too
+        holding.stop()
+        status, document = _answer(asking)
+    assert (status, document["state"]) == (200, "running")
+    inside.leave()
+
+
+def _answer(asking: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Status and document of an answer after which the connection is closed."""
+    answer = b""
+    while part := asking.recv(1 << 16):
+        answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
 
 
 # Coming and going -------------------------------------------------------------------------
