@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -230,10 +231,11 @@ def _port(daemon: Daemon) -> int:
     return int(json.loads(Path(daemon.home.address).read_text())["url"].rpartition(":")[2])
 
 
-def _raw(daemon: Daemon, path: str) -> bytes:
+def _raw(daemon: Daemon, path: str, *headers: str, method: str = "GET") -> bytes:
     token = Path(daemon.home.token).read_text().strip()
     host = f"127.0.0.1:{_port(daemon)}"
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode()
 
 
 @pytest.fixture
@@ -266,6 +268,37 @@ def test_call_is_told_that_the_daemon_stops(holding: Daemon, gate: Gate) -> None
     assert holding.job()["state"] == "running"
     inside.leave()
     assert holding.final("-")["state"] == "succeeded"
+
+
+def test_preference_to_wait_is_answered_with_the_job_when_the_daemon_stops(
+    holding: Daemon, gate: Gate
+) -> None:
+    """202 with the job, from an endpoint and from the API of jobs: it was accepted, and runs on."""
+    body = json.dumps({"app": "shop", "command": "hold"}).encode()
+    asks = [
+        _raw(holding, "/begin", "Prefer: wait=60"),
+        _raw(
+            holding,
+            "/v1/jobs",
+            "Prefer: wait=60",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            method="POST",
+        )
+        + body,
+    ]
+    with ExitStack() as open_ones:
+        answers = []
+        for each in asks:
+            asking = socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S)
+            answers.append(open_ones.enter_context(asking))
+            asking.sendall(each)
+            gate.arrival()
+        holding.stop()
+        told = [_answer(asking) for asking in answers]
+    assert [status for status, _ in told] == [202, 202]
+    holding.start()
+    assert [holding.job(job["id"])["state"] for _, job in told] == ["running", "running"]
 
 
 def test_who_waits_for_a_job_is_answered_when_the_daemon_stops(holding: Daemon, gate: Gate) -> None:
