@@ -270,6 +270,22 @@ def test_call_is_told_that_the_daemon_stops(holding: Daemon, gate: Gate) -> None
     assert holding.final("-")["state"] == "succeeded"
 
 
+def test_call_is_told_that_its_job_was_ended_with_the_daemon(holding: Daemon, gate: Gate) -> None:
+    """When the jobs are ended too, whoever waits hears of the end, and not that it runs on."""
+    with ExitStack() as open_ones:
+        answers = []
+        for each in (_raw(holding, "/hold"), _raw(holding, "/begin", "Prefer: wait=60")):
+            asking = socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S)
+            answers.append(open_ones.enter_context(asking))
+            asking.sendall(each)
+            gate.arrival()
+        holding.stop(kill_jobs=True)
+        (called, problem), (begun, job) = [_answer(asking) for asking in answers]
+    assert (called, problem["code"]) == (500, "job_failed")
+    assert problem["detail"] == "the command was ended by signal 15"
+    assert (begun, job["state"]) == (200, "cancelled")
+
+
 def test_preference_to_wait_is_answered_with_the_job_when_the_daemon_stops(
     holding: Daemon, gate: Gate
 ) -> None:
