@@ -206,13 +206,7 @@ def test_slow_app_holds_up_neither_the_daemon_nor_others(
     slow = write(shop.with_name("slow.py"), command("late", "/late", "1"))
     stopped.start("--app", "shop.py", "--app", "slow.py")
     assert ask(stopped, "/late").json() == 1
-    wait = (
-        f"import socket\nwith socket.socket(socket.AF_UNIX) as gate:\n"
-        f"    gate.connect({gate.path!r})\n"
-        f'    gate.sendall(b\'{{"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}}\\n\')\n'
-        f"    gate.recv(1)\n"
-    )
-    slow.write_text(wait + slow.read_text().replace("return 1", "return 2"))
+    slow.write_text(_waiting_for(gate) + slow.read_text().replace("return 1", "return 2"))
     with socket.create_connection(("127.0.0.1", _port(stopped)), DEADLINE_S) as asking:
         asking.sendall(_raw(stopped, "/late"))
         inside = gate.arrival()
@@ -225,6 +219,16 @@ def test_slow_app_holds_up_neither_the_daemon_nor_others(
         while not answer.endswith(b"2"):
             answer += asking.recv(4096)
         assert answer.startswith(b"HTTP/1.1 200")
+
+
+def _waiting_for(gate: Gate) -> str:
+    """The beginning of an app that stands at the gate when it is imported."""
+    return (
+        f"import socket\nwith socket.socket(socket.AF_UNIX) as gate:\n"
+        f"    gate.connect({gate.path!r})\n"
+        f'    gate.sendall(b\'{{"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}}\\n\')\n'
+        f"    gate.recv(1)\n"
+    )
 
 
 def _port(daemon: Daemon) -> int:
@@ -417,6 +421,21 @@ def test_app_that_is_of_no_use_is_not_added(
     done = daemon.mcli("apps", "add", "shop.py", code=2)
     assert why in done.stderr
     assert apps(daemon) == {}
+
+
+def test_adding_a_slow_app_says_what_is_waited_for(daemon: Daemon, shop: Path, gate: Gate) -> None:
+    """Whoever waits for long is told on stderr, which is no terminal; then it is added as ever."""
+    shop.write_text(_waiting_for(gate) + shop.read_text())
+    adds = "apps.QUIET_S = 0.01; sys.exit(main(['apps', 'add', 'shop.py']))"
+    imports = "import sys; from mcli.cli import apps, main"
+    adding = daemon.begin(sys.executable, "-c", f"{imports}; {adds}")
+    inside = gate.arrival()
+    assert adding.stderr is not None
+    assert readable(adding.stderr.fileno())
+    said = "mcli: still waiting for shop.py to be imported, for a minute at most\n"
+    assert adding.stderr.readline() == said
+    inside.leave()
+    assert adding.communicate(timeout=DEADLINE_S) == ("added shop\n  GET /price\n", "")
 
 
 def test_app_is_added_again_after_an_edit(daemon: Daemon, shop: Path) -> None:
