@@ -42,7 +42,6 @@ PONG: Final = 27  # the daemon's status
 START: Final = 40  # {"job", "attempt", "invocation", "timeout_s", "grace_s", "fds"}
 STOP: Final = 41  # {"job", "grace_s"}: SIGTERM, grace, SIGKILL
 RETIRE: Final = 42  # {}: end when the running jobs have ended
-WELCOME: Final = 43  # {"jobs"}: the daemon knows this worker (again)
 
 # worker → daemon
 READY: Final = 60  # {"protocol", "pid", "key", "reads", "jobs"}

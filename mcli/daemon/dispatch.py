@@ -65,6 +65,9 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.leaving = False
+        """It ends now, and nobody is let wait any longer."""
+
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
@@ -667,11 +670,12 @@ class Dispatcher:
         return self._store.read(queue.counts)
 
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
-        """The job when it has ended, or as it is after *timeout_s* seconds."""
+        """The job when it has ended, or as it is after *timeout_s* seconds, or when this daemon
+        ends."""
         deadline = time.monotonic() + timeout_s
         while (live := self.live(job_id)) is not None and not live.final:
             left = deadline - time.monotonic()
-            if left <= 0 or not await live.changed(left):
+            if self.leaving or left <= 0 or not await live.changed(left):
                 break
         return self.get(job_id)
 
@@ -716,7 +720,7 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Take no more jobs, and let nobody wait for what this daemon will not see."""
-        self.draining = True
+        self.draining = self.leaving = True
         for live in self._live.values():
             live.notify()
 

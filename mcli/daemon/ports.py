@@ -29,6 +29,9 @@ class Dispatcher(Protocol):
     ended: list[Callable[[JobInfo], None]]
     """Told of each job that has ended."""
 
+    leaving: bool
+    """It ends now, and nobody is let wait any longer."""
+
     @property
     def home(self) -> Home: ...
 
@@ -82,7 +85,8 @@ class Dispatcher(Protocol):
         """
 
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
-        """The job once it is final, or as it is after *timeout_s* seconds."""
+        """The job once it is final, or as it is after *timeout_s* seconds, or when it is
+        ``leaving``."""
 
     async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
         """The job once ``output.log`` is longer than *offset*, or its state is not that of *job*;

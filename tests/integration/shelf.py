@@ -41,7 +41,7 @@ class Shelf:
         self.followed = threading.Event()
         """Set when somebody waits for output or for an end."""
         self.ended: list[Callable[[JobInfo], None]] = []
-        self.draining = False
+        self.leaving = False
         self._changed = asyncio.Condition()
 
     def clear(self) -> None:
@@ -119,13 +119,13 @@ class Shelf:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._changed:
                 self.followed.set()
-                await self._changed.wait_for(lambda: self.draining or self.jobs[job_id].is_final)
+                await self._changed.wait_for(lambda: self.leaving or self.jobs[job_id].is_final)
         return self.jobs[job_id]
 
     async def drain(self) -> None:
         """From now on nobody waits any more: the end is near."""
         async with self._changed:
-            self.draining = True
+            self.leaving = True
             self._changed.notify_all()
 
     async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
