@@ -208,7 +208,10 @@ class Log:
             punch(self._fd, cut.start, cut.end - cut.start)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Once is enough; a second time the descriptor's number may be another file's."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def missing(unkept: int, why: str | None, log: Log) -> str | None:
@@ -348,6 +351,14 @@ def _gap(fd: int, offset: int, end: int, missing: int) -> Record:
     head = os.pread(fd, HEAD.size, end)
     time_us = HEAD.unpack(head)[0] if len(head) == HEAD.size else 0
     return Record(offset, end, time_us / 1e6, Stream.GAP, b"", missing)
+
+
+def log_size(folder: str) -> int:
+    """Bytes in the record log of the job whose directory is *folder*."""
+    try:
+        return os.stat(os.path.join(folder, "output.log")).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def last_words(path: str, stream: Stream) -> str:

@@ -292,5 +292,4 @@ class Orphan:
                 timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
-        with contextlib.suppress(OSError):
-            self._log.close()
+        self._log.close()

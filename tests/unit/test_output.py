@@ -437,3 +437,12 @@ def test_log_truncated_under_its_writer(tmp_path: Path) -> None:
     assert (gap.stream, gap.missing) == (Stream.GAP, 50 * (LINE + 16))
     assert numbers(rest) == list(range(50, 60))
     log.close()
+
+
+def test_a_log_is_closed_once(tmp_path: Path) -> None:
+    """A second time its descriptor may be another file's."""
+    log = Log(str(tmp_path / "output.log"))
+    log.close()
+    with open(tmp_path / "other", "wb", buffering=0) as other:
+        log.close()
+        assert other.write(b"x") == 1
