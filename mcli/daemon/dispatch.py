@@ -24,6 +24,7 @@ from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.ports import Figures
+from mcli.daemon.readers import Readers
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
@@ -62,6 +63,7 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.readers = Readers()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from mcli.daemon.readers import Readers
 from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -28,6 +29,9 @@ class Dispatcher(Protocol):
 
     ended: list[Callable[[JobInfo], None]]
     """Told of each job that has ended."""
+
+    readers: Readers
+    """Who reads the files of jobs now."""
 
     @property
     def home(self) -> Home: ...

@@ -23,6 +23,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from mcli.appbook import Entry
+from mcli.daemon import removal
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
@@ -34,6 +35,7 @@ from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
+from mcli.daemon.retention import Retention
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
 from mcli.daemon.web import WebServer, web_server
@@ -154,6 +156,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
+        left = removal.settle(self._home.jobs, store)
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
@@ -168,6 +171,9 @@ class _Server:
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
         look = asyncio.create_task(self._look(dispatcher, apps))
         tell = asyncio.create_task(webhooks.run())
+        retention = Retention(self._home, self._settings, store, dispatcher.readers)
+        dispatcher.ended.append(lambda _job: retention.wake())
+        tidy = asyncio.create_task(retention.run(left))
         apps.begin(self._entries)
         _report_ready(dispatcher, self._home, bound, apps.count, self._entries)
         for entry in self._entries:
@@ -182,6 +188,7 @@ class _Server:
             listener.close()
         look.cancel()
         tell.cancel()
+        tidy.cancel()
         apps.close()
         dispatcher.pool.close()
         server.stop()

@@ -14,6 +14,7 @@ import uvicorn
 from mcli.daemon.api import create_app
 from mcli.daemon.limits import Limits
 from mcli.daemon.ports import Figures
+from mcli.daemon.readers import Readers
 from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
@@ -42,6 +43,7 @@ class Shelf:
         """Set when somebody waits for output or for an end."""
         self.ended: list[Callable[[JobInfo], None]] = []
         self.draining = False
+        self.readers = Readers()
         self._changed = asyncio.Condition()
 
     def clear(self) -> None:
