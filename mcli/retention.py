@@ -19,7 +19,7 @@ from mcli.states import FINAL, State
 RECENT_S: Final = 60.0
 """Seconds after its end in which a job is kept whatever is set."""
 
-REMEMBERED: Final = 1000
+REMEMBERED: Final = 10_000
 """Of each state, how many of those that ended first are candidates at a time."""
 
 

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.daemon import recovery
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
@@ -607,6 +608,30 @@ class Dispatcher:
         elif live.orphan is not None and kind == frames.SIGNAL:
             live.orphan.signal(payload["signal"])
 
+    async def settle(self, job_id: str) -> JobInfo:
+        """End a run whose process is gone: from what it has left, else as ``lost``.
+
+        One that lives is left alone.
+
+        Raises:
+            UnknownJob: No such job.
+        """
+        live = self._live.get(job_id)
+        if live is None:
+            info = await asyncio.to_thread(recovery.settle, job_id, self._store, self.home)
+            if info.is_final:
+                self._tell_ended(info)
+            self.look()  # it may be queued again
+            return info
+        deadline = time.monotonic() + ORPHAN_S
+        while live.running and (left := deadline - time.monotonic()) > 0:
+            await live.changed(left)  # whoever looks after it is about to tell its end
+        if live.running and live.info is not None:
+            folder, attempt = self.home.job(job_id), live.info.attempt
+            if is_taken(folder, attempt) and not _lives(folder, attempt):
+                await self._finish(live, read_outcome(folder, attempt))
+        return self.get(job_id)
+
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended; its files are the caller's to remove.
 
@@ -777,6 +802,11 @@ def when_gone(pid: int, then: Callable[[], None]) -> None:
         then()
 
     loop.add_reader(fd, gone)
+
+
+def _lives(folder: str, attempt: int) -> bool:
+    owner = holder(folder, attempt)
+    return owner is None or owner.alive()
 
 
 def _grew(live: Live, size: int) -> None:

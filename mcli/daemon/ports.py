@@ -103,6 +103,12 @@ class Dispatcher(Protocol):
             InvalidTransition: It is not running.
         """
 
+    async def settle(self, job_id: str) -> JobInfo:
+        """End a run whose process is gone: from what it has left, else as ``lost``.
+
+        One that lives is left alone.
+        """
+
     async def rerun(self, job_id: str, *, key: str | None = None, request: bytes = b"") -> Accepted:
         """A new job with the same invocation."""
 

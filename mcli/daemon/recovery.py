@@ -38,6 +38,14 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
         after = page[-1].id
 
 
+def settle(job_id: str, store: Store, home: Home) -> JobInfo:
+    """The same for one job that nobody looks after; the job as it is then."""
+    job = store.read(queue.get, job_id)
+    if not job.is_final:
+        _lives(job, store, home)
+    return store.read(queue.get, job_id)
+
+
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home)

@@ -101,6 +101,8 @@ class Retention:
             except Exception:  # the daemon's own work does not depend on it
                 log.exception("retention.failed")
                 self._woken.set()
+            if wait_s == 0.0:
+                continue  # there was too much for one round
             await asyncio.sleep(self._interval_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s - self._interval_s):
@@ -123,7 +125,7 @@ class Retention:
                 "retention.removed jobs=%d of=%d bytes=%d of=%d",
                 removed, survey.jobs, sum(each.bytes for each in going), survey.bytes,
             )  # fmt: skip
-        if survey.more(going):
+        if removed and survey.more(going):
             return 0.0
         next_at = survey.next_at(going)
         return LOOK_S if next_at is None else min(LOOK_S, max(0.0, next_at - now))

@@ -153,6 +153,9 @@ class Shelf:
             raise InvalidTransition(f"job {job_id} has ended")
         return await self.move(job_id, State.CANCELLED, reason=Reason.USER, finished_at=NOW)
 
+    async def settle(self, job_id: str) -> JobInfo:
+        return await self.move(job_id, State.LOST, reason=Reason.WORKER_LOST, finished_at=NOW)
+
     async def signal(self, job_id: str, signum: int) -> JobInfo:
         self.signals.append((job_id, signum))
         return self.jobs[job_id]
