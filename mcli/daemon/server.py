@@ -23,7 +23,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from mcli.appbook import Entry
-from mcli.daemon import removal
+from mcli.daemon import removal, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
@@ -38,6 +38,7 @@ from mcli.daemon.recovery import recover
 from mcli.daemon.retention import Retention
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
+from mcli.daemon.systemd import Notices
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
 from mcli.errors import MCLIError
@@ -133,6 +134,7 @@ class _Server:
         self._entries = apps
         self._i_know = i_know
         self._stop = asyncio.Event()
+        self._notices = Notices()
 
     async def run(self) -> int:
         """Start, serve, stop."""
@@ -147,8 +149,7 @@ class _Server:
             await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._home.address)
+            self._clear()
         log.info("daemon.stopped")
         return 0
 
@@ -181,7 +182,9 @@ class _Server:
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
         _keep_what_is_there()
+        self._notices.tell("READY=1")
         await self._stop.wait()
+        self._notices.tell("STOPPING=1")
         log.info("daemon.stopping")
         dispatcher.drain()
         for listener in listeners:
@@ -195,15 +198,15 @@ class _Server:
         await web
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+        signals.obey(self._stop.set, self._clear)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
 
-    def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
-            os._exit(1)  # the second time: now
-        self._stop.set()
+    def _clear(self) -> None:
+        """Remove what says that a daemon is here. It holds the lock: this is nobody else's."""
+        home = self._home
+        for path in (home.address, home.address + ".tmp", home.attach_socket, home.worker_socket):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""

@@ -18,6 +18,7 @@ from mcli.daemon.retention import REQUEST_S, Retention, taken
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.settings import Settings
+from mcli.states import State
 from mcli.store.store import Store
 from mcli.ticket import identify, take
 
@@ -111,6 +112,9 @@ def test_bytes_are_those_on_the_disk(kept: Kept) -> None:
 def test_a_delivery_that_waits_holds_its_job(kept: Kept) -> None:
     """Until its URL has been told, a job stays; afterwards it goes."""
     job = kept.job(8, on_finish="http://127.0.0.1:1/")
+    (seen,) = kept.store.read(queue.ended, now=NOW, state=State.CANCELLED, limit=9)
+    assert seen.held
+    assert kept.store.write(queue.forget_ended, [job]).result() == {job}
     kept.round()
     assert kept.rows() == kept.folders() == {job}
     sql = "UPDATE deliveries SET due_at = NULL, delivered_at = 1"
