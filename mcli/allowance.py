@@ -6,14 +6,18 @@ state that is named has its own; all others share what stands first, or the defa
 the settings, which each routed call reads: nothing dear is imported.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from mcli import quantity
+from mcli import amount
 from mcli.states import FINAL, State
 
+NONE: Final = "none"
+"""How no limit is written."""
+
 AGE: Final = "7d"
-JOBS: Final = quantity.NONE
+JOBS: Final = NONE
 BYTES: Final = "1GiB"
 
 
@@ -42,36 +46,51 @@ class Allowance(NamedTuple):
 
 def ages(text: str) -> Allowance:
     """Seconds since the end of a job: ``7d``, ``7d,failed=30d``, ``none``."""
-    return _allowance(text, AGE, quantity.duration_s, f"{quantity.DURATION}, or none")
+    return _allowance(text, AGE, age_s)
 
 
 def counts(text: str) -> Allowance:
     """Jobs: ``1000``, ``1000,failed=none``."""
-    return _allowance(text, JOBS, quantity.count, f"{quantity.COUNT}, or none")
+    return _allowance(text, JOBS, _count)
 
 
 def sizes(text: str) -> Allowance:
     """Bytes on the disk: ``1GiB``, ``1GiB,failed=200MB``."""
-    return _allowance(text, BYTES, quantity.size_bytes, f"{quantity.SIZE}, or none")
+    return _allowance(text, BYTES, amount.size)
 
 
-def _allowance(text: str, default: str, parse: Callable[[str], float], wanted: str) -> Allowance:
-    states = ", ".join(sorted(FINAL))
-    named = f"{wanted}; after a comma STATE=… for each of {states} that has its own"
+def age_s(text: str) -> float:
+    """A length of time as seconds. The unit has to be there: 7 was to be days, more likely.
 
-    def amount(word: str) -> float | None:
-        try:
-            return None if word.strip().lower() == quantity.NONE else parse(word)
-        except ValueError:
-            raise ValueError(named) from None
+    Raises:
+        ValueError: It is none; the message says what is.
+    """
+    return amount.duration(text if text[-1:].isalpha() else "")
 
-    rest, own = amount(default), dict[State, float | None]()
-    for at, part in enumerate(text.split(",")):
-        name, equals, word = part.partition("=")
-        if not equals and at == 0:
-            rest = amount(part)
-        elif not equals or (state := name.strip().lower()) not in FINAL or state in own:
-            raise ValueError(named)
-        else:
-            own[State(state)] = amount(word)
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError("a whole number from 0")
+    return int(text)
+
+
+def _allowance(text: str, default: str, parse: Callable[[str], float]) -> Allowance:
+    def one(word: str) -> float | None:
+        return None if word.lower() == NONE else parse(word)
+
+    rest, own = one(default), dict[State, float | None]()
+    try:
+        for at, part in enumerate(text.split(",")):
+            name, equals, word = (each.strip() for each in part.partition("="))
+            if not equals and at == 0:
+                rest = one(name)
+            elif not equals or (state := name.lower()) not in FINAL or state in own:
+                one("")  # which is nothing, and says what would be
+            else:
+                own[State(state)] = one(word)
+    except ValueError as wanted:
+        states = ", ".join(sorted(FINAL))
+        raise ValueError(
+            f"{wanted}, or none; after a comma STATE=… for each of {states} that has its own"
+        ) from None
     return Allowance(text.strip(), rest, own)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mcli import quantity
+from mcli.allowance import age_s
 from mcli.cli import complain
 from mcli.cli.act import each
 from mcli.cli.table import unix_time
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 def age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     """An option's length of time as seconds."""
     try:
-        return None if value is None else quantity.duration_s(value)
+        return None if value is None else age_s(value)
     except ValueError as wanted:
         raise click.BadParameter(f"{value!r} must be {wanted}") from None
 

@@ -10,9 +10,8 @@ import click
 from mcli.cli import complain
 from mcli.cli.clean import age, ended, remove_all
 from mcli.cli.jobs import ID_LENGTH, command_line, id_length
-from mcli.cli.table import Column, moment, table, terminal_width
+from mcli.cli.table import Column, moment, space, table, terminal_width
 from mcli.errors import DaemonNotRunning
-from mcli.quantity import shown_bytes
 
 Document = dict[str, Any]
 
@@ -110,7 +109,7 @@ def _rows(
 ) -> Iterator[tuple[str, ...]]:
     for run in runs:
         job, sign = run["job"], run["last_sign_at"]
-        yield _row(job, run["action"], sign, shown_bytes(run["output_bytes"]), now, length)
+        yield _row(job, run["action"], sign, space(run["output_bytes"]), now, length)
     for job in old:
         yield _row(job, "remove", job["finished_at"], job["state"], now, length)
 
