@@ -171,9 +171,11 @@ class Retention:
             await asyncio.to_thread(removal.put_back, jobs, moved)
             raise
         await asyncio.to_thread(removal.put_back, jobs, [each for each in moved if each in left])
+        begun = time.monotonic()
         for each in moved:
             if each not in left:
-                await self._paced(removal.erase, jobs, [each])
+                await asyncio.to_thread(removal.erase, jobs, [each])
+        await asyncio.sleep(time.monotonic() - begun)
         return len(wanted) - len(left)
 
     # In a thread ------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from mcli import queue
+from mcli import frames, queue
 from mcli.daemon import removal
 from mcli.errors import UnknownJob
 from mcli.ids import new_id
 from mcli.output import Log
 from mcli.store.store import Store
 from mcli.stream import Stream
+from mcli.version import PROTOCOL
 
 from .daemon import DEADLINE_S, Daemon, Gate
 
@@ -269,14 +270,15 @@ def test_old_jobs_go_by_themselves(stopped: Daemon) -> None:
     assert set(os.listdir(stopped.home.jobs)) == {young, half}
 
 
-def test_not_from_under_a_reader(stopped: Daemon) -> None:
+@pytest.mark.parametrize("way", ["http", "attach"])
+def test_not_from_under_a_reader(stopped: Daemon, way: str) -> None:
     """
     A job that ends is the occasion for others to go, the first that ended first; but for one
     that is read, however slowly. When its reader has gone it goes as well.
     """
     read, other = ended(stopped, 3, b"x" * (32 << 20)), ended(stopped, 2)
     stopped.start(MCLI_KEEP_JOBS="2", MCLI_KEEP_INTERVAL="0.01")
-    with _stalled(stopped, read):
+    with _stalled(stopped, read) if way == "http" else _attached(stopped, read):
         latest = [stopped.submit("tell") for _ in range(2)]
         until_gone(stopped, other)
         assert stopped.job(read)["id"] == read
@@ -300,4 +302,14 @@ def _stalled(daemon: Daemon, job_id: str) -> socket.socket:
     head = f"GET /v1/jobs/{job_id}/output HTTP/1.1\r\nHost: {host}\r\n"
     reader.sendall(f"{head}Authorization: Bearer {token}\r\n\r\n".encode())
     assert reader.recv(12) == b"HTTP/1.1 200"
+    return reader
+
+
+def _attached(daemon: Daemon, job_id: str) -> socket.socket:
+    """The same as a caller."""
+    reader = socket.socket(socket.AF_UNIX)
+    reader.connect(daemon.home.attach_socket)
+    asked = {"protocol": PROTOCOL, "id": job_id, "offset": 0}
+    reader.sendall(frames.encode(frames.ATTACH, asked))
+    assert reader.recv(1)
     return reader
