@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mcli.daemon.ports import Dispatcher
 from mcli.daemon.reply import Daemon, Document
-from mcli.daemon.verdict import verdict
+from mcli.daemon.verdict import ending_of
 from mcli.home import Home
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import read_outcome
@@ -84,10 +84,7 @@ def lives(job: JobInfo, folder: str) -> bool:
 def _end(job: JobInfo, folder: str) -> State:
     """By what it has left."""
     outcome = read_outcome(folder, job.attempt) if job.route == "daemon" else None
-    if outcome is None:
-        return State.LOST
-    found: State = verdict(outcome)["state"]
-    return found
+    return ending_of(job, outcome).state
 
 
 class Cleanup(BaseModel):

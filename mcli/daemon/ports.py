@@ -7,7 +7,7 @@ from mcli.daemon.readers import Readers
 from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.queue import Accepted
 from mcli.states import State
 
@@ -33,6 +33,9 @@ class Dispatcher(Protocol):
     readers: Readers
     """Who reads the files of jobs now."""
 
+    leaving: bool
+    """It ends now, and nobody is let wait any longer."""
+
     @property
     def home(self) -> Home: ...
 
@@ -49,6 +52,9 @@ class Dispatcher(Protocol):
             UnknownJob: There is none.
             AmbiguousJob: There are several.
         """
+
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        """Every attempt of a job, the first one first."""
 
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
@@ -83,7 +89,8 @@ class Dispatcher(Protocol):
         """
 
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
-        """The job once it is final, or as it is after *timeout_s* seconds."""
+        """The job once it is final, or as it is after *timeout_s* seconds, or when it is
+        ``leaving``."""
 
     async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
         """The job once ``output.log`` is longer than *offset*, or its state is not that of *job*;
