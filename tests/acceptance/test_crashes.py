@@ -597,6 +597,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     """
     path = daemon.home.attach_socket
     os.rename(path, f"{path}.behind")
+    os.kill(daemon.pid, signal.SIGSTOP)  # without its database it would end
     os.rename(daemon.home.database, f"{daemon.home.database}.away")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
@@ -606,6 +607,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
             listening.accept()[0].close()
         _, err = caller.communicate(timeout=DEADLINE_S)
     os.rename(f"{daemon.home.database}.away", daemon.home.database)
+    os.kill(daemon.pid, signal.SIGCONT)
     assert caller.returncode == 75
     assert err.count("\n") == 1
     assert daemon.starts() == []
