@@ -24,6 +24,7 @@ from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.ports import Figures
+from mcli.daemon.troubles import Troubles
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
@@ -62,6 +63,7 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
@@ -722,6 +724,7 @@ class Dispatcher:
             "workers": [{"pid": w.pid, "app": w.shown, "jobs": len(w.jobs)} for w in self.pool],
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
+            "troubles": self.troubles.shown(),
         }
 
     def drain(self) -> None:

@@ -23,6 +23,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from mcli.appbook import Entry
+from mcli.daemon import early
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
@@ -34,14 +35,14 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
-from mcli.daemon.place import LOOK_S, Place
 from mcli.daemon.recovery import recover
+from mcli.daemon.rounds import Rounds
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
 from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
-from mcli.errors import MCLIError, UnsafeHome
+from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
@@ -183,7 +184,7 @@ class _Server:
         web = self._begin(server.serve(sockets=[bound.socket]))
         tasks = [
             self._begin(self._look(dispatcher, apps)),
-            self._begin(self._stand(Place(self._home), listeners)),
+            self._begin(Rounds(self._home, store, listeners, dispatcher.troubles).run()),
             self._begin(webhooks.run()),
         ]
         watchdog = self._watch()
@@ -193,6 +194,7 @@ class _Server:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
+        early.load()
         _keep_what_is_there()
         await self._stop.wait()
         log.info("daemon.stopping")
@@ -243,21 +245,6 @@ class _Server:
             dispatcher.look()
             dispatcher.pool.trim()
             apps.trim()
-
-    async def _stand(self, place: Place, listeners: Sequence[Listener]) -> None:
-        """Sockets that were removed are made again; without its files the daemon ends."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            lost = place.lost()
-            if lost is not None:
-                crash(f"{lost} was removed or replaced; start another daemon")
-            for listener in listeners:
-                try:
-                    if not os.path.isdir(os.path.dirname(listener.path)):
-                        self._home.create()
-                    listener.look()
-                except (OSError, UnsafeHome) as error:
-                    log.warning("listener.waits %s: %s", listener.path, error)
 
 
 def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:

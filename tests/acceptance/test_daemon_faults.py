@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,33 @@ def log(daemon: Daemon) -> str:
     return Path(daemon.home.log).read_text()
 
 
+def start_changed(daemon: Daemon, code: str) -> None:
+    """Start it with *code* run before it."""
+    hook = daemon.cwd / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        f"import sys\nif 'mcli.daemon' in sys.orig_argv:\n{textwrap.indent(code, '    ')}"
+    )
+    daemon.start(PYTHONPATH=f"{PROJECT}:{hook}")
+
+
+# D11: memory -----------------------------------------------------------------------------------
+
+
+def test_kernel_picks_the_job(shared: Daemon, gate: Gate) -> None:
+    """
+    D11: short of memory, the kernel ends a job before the daemon or the worker.
+    """
+    shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    marks = [
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        for pid in (inside.pid, inside.ppid, shared.pid)
+    ]
+    assert marks[0] >= 500
+    assert max(marks[1:]) < marks[0]
+
+
 # D12: a bug, a hang ---------------------------------------------------------------------------
 
 
@@ -69,17 +97,13 @@ def test_writer_that_has_died(stopped: Daemon) -> None:
     """
     D12: the thread that writes the store does not die alone: nobody would be answered any more.
     """
-    hook = stopped.cwd / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'mcli.daemon' in sys.orig_argv:\n"
-        "    from mcli.store.store import Store\n"
-        "    def fail(self, connection=None):\n"
-        "        raise MemoryError\n"
-        "    Store._empty_log = fail\n"
+    start_changed(
+        stopped,
+        "from mcli.store.store import Store\n"
+        "def fail(self):\n"
+        "    raise MemoryError\n"
+        "Store._empty_log = fail\n",
     )
-    stopped.start(PYTHONPATH=f"{PROJECT}:{hook}")
     stopped.begin_puppet("tell")
     assert exit_code(stopped) == CRASHED
     assert "the thread mcli-store has died" in log(stopped)
@@ -346,3 +370,45 @@ def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
     routed = {job["id"] for job in stopped.jobs()}
     assert {start[0] for start in stopped.starts()} - {"here"} == routed
     assert lock_holder(stopped.home.lock) == stopped.pid
+
+
+# U2: the environment is deleted ----------------------------------------------------------------
+
+LATE: Final = frozenset({"alembic"})
+"""What the daemon may load late: a migration is over when it serves."""
+
+ROUTES: Final = (
+    "/", "/docs", "/healthz", "/metrics", "/nowhere", "/openapi.json", "/readyz", "/v1/apps",
+    "/v1/jobs", "/v1/jobs/-", "/v1/jobs/-/output", "/v1/jobs/-/events", "/v1/jobs/-/result",
+    "/v1/status",
+)  # fmt: skip
+
+
+def test_nothing_is_loaded_late(stopped: Daemon) -> None:
+    """
+    U2: a daemon that serves has loaded all it needs, so that it goes on when the environment
+    that it was started from is deleted: jobs run, and every route answers.
+    """
+    loaded = stopped.cwd / "loaded"
+    start_changed(
+        stopped,
+        "def note(event, args):\n"
+        "    if event == 'import':\n"
+        f"        with open({str(loaded)!r}, 'a') as file:\n"
+        "            print(args[0], file=file)\n"
+        "sys.addaudithook(note)\n",
+    )
+    until(lambda: "daemon.loaded" in log(stopped))
+    before = len(loaded.read_text().splitlines())
+    stopped.puppet("tell")
+    stopped.puppet("fail", code=None)
+    stopped.mcli("ps")
+    stopped.mcli("rerun", "-")
+    with stopped.client() as client:
+        for route in ROUTES:
+            client._http.get(client.url + route, timeout=DEADLINE_S)
+        client._http.post(client.url + "/v1/jobs", json={}, timeout=DEADLINE_S)
+        client.wait("-", DEADLINE_S)
+        client.delete("-")
+    late = loaded.read_text().splitlines()[before:]
+    assert {name for name in late if name.partition(".")[0] not in LATE} == set()
