@@ -104,26 +104,46 @@ class Home:
         for folder in (self.root, self.jobs, os.path.dirname(self.attach_socket)):
             try:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
-                found = os.stat(folder)
             except OSError as error:
-                raise UnsafeHome(
-                    f"cannot use the state directory {folder}: {error.strerror}; "
-                    "set MCLI_HOME to a directory that you can write to"
-                ) from error
-            if found.st_uid != os.geteuid():
-                raise UnsafeHome(
-                    f"the state directory {folder} belongs to uid {found.st_uid}, not to you; "
-                    "set MCLI_HOME to a directory of your own"
-                )
-            if stat.S_IMODE(found.st_mode) & 0o022:
-                raise UnsafeHome(
-                    f"others can write to the state directory {folder} "
-                    f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
-                )
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise UnsafeHome(
-                    f"the state directory {folder} is not writable; run: chmod 700 {folder}"
-                )
+                raise _unusable(folder, error) from error
+            _check(folder)
+
+    def check(self) -> None:
+        """Check the directories that are there, and make none.
+
+        Raises:
+            UnsafeHome: As for ``create``.
+        """
+        _check_parent(self.root)
+        for folder in (self.root, self.jobs, os.path.dirname(self.attach_socket)):
+            if os.path.lexists(folder):
+                _check(folder)
+
+
+def _check(folder: str) -> None:
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    if found.st_uid != os.geteuid():
+        raise UnsafeHome(
+            f"the state directory {folder} belongs to uid {found.st_uid}, not to you; "
+            "set MCLI_HOME to a directory of your own"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise UnsafeHome(
+            f"others can write to the state directory {folder} "
+            f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UnsafeHome(f"the state directory {folder} is not writable; run: chmod 700 {folder}")
+
+
+def _unusable(folder: str, error: OSError) -> UnsafeHome:
+    return UnsafeHome(
+        f"cannot use the state directory {folder}: {error.strerror}; "
+        "set MCLI_HOME to a directory that you can write to"
+    )
 
 
 def _check_parent(root: str) -> None:

@@ -283,6 +283,16 @@ class Settings:
         return cls(**values)
 
 
+def origins(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where each setting comes from that is not as it is by default, by its key.
+
+    Raises:
+        BadSetting: The file cannot be read.
+    """
+    found = _from_file(Settings, config_file(environ)) | _from_environment(Settings, environ)
+    return {name: place for name, (place, _text) in found.items()}
+
+
 Source = tuple[str, str]
 """Where a value was found, to name it in a message, and its text."""
 
