@@ -33,6 +33,7 @@ from mcli.ids import new_id
 from mcli.invocation import Invocation, Stdio
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
+from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.states import Reason, State
 from mcli.store.store import Store
@@ -283,7 +284,8 @@ class Dispatcher:
             fds = [os.dup(fd) for fd in live.fds]
         except OSError as error:
             self.pool.done(worker, job.id)
-            self._unplaced(job, f"cannot hand over its standard input: {error.strerror}")
+            why = f"cannot hand over its standard input: {error.strerror}"
+            self._unplaced(job, why, is_scarce(error))
             return
         live.worker = worker
         payload = {
@@ -298,10 +300,26 @@ class Dispatcher:
         if info.state is State.STOPPING:
             self._tell_stop(live)
 
-    def _unplaced(self, job: Placed, why: str) -> None:
+    def _unplaced(self, job: Placed, why: str, again: bool) -> None:
         """It was not begun, says a worker: true if its ticket is free to be taken away."""
+        if again:
+            self._put_off(self._live[job.id], why)
+            return
         outcome = Outcome(reached=False, reason="spawn_error", error=why)
         self._never_begins(self._live[job.id], outcome)
+
+    def _put_off(self, live: Live, why: str) -> None:
+        """The system has no room for its process just now: back to the queue, in a moment."""
+        self.troubles.tell("processes", why)
+        assert live.info is not None
+        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
+        put_back = partial(self._insist, partial(self._put_back, live))
+        asyncio.get_running_loop().call_later(again_s, put_back)
+
+    def _put_back(self, live: Live) -> None:
+        assert live.info is not None
+        if live.running and revoke(self.home.job(live.id), live.info.attempt):
+            self.spawn(self._requeue(live))
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
@@ -333,6 +351,7 @@ class Dispatcher:
             return
         elif kind == frames.FORKED:
             failpoint.reach("forked")
+            self.troubles.tell("processes", None)
             fds = worker.link.take_fds(len(payload["streams"]))
             live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
             self._note_process(live, payload["pid"], worker.pid)
@@ -370,7 +389,7 @@ class Dispatcher:
             worker.retiring = True
             self.pool.place(live)
         else:
-            self._unplaced(live, payload["why"])
+            self._unplaced(live, payload["why"], payload["again"])
 
     def _ended(self, worker: Worker, live: Live | None, payload: dict[str, Any]) -> None:
         self.pool.done(worker, payload["job"])

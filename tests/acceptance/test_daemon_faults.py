@@ -13,17 +13,18 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import pytest
 
 from mcli.home import Home
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, readable
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Document, Gate, ended, readable
 
 CRASHED: Final = 70
 
@@ -370,6 +371,64 @@ def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
     routed = {job["id"] for job in stopped.jobs()}
     assert {start[0] for start in stopped.starts()} - {"here"} == routed
     assert lock_holder(stopped.home.lock) == stopped.pid
+
+
+# Z3: no more processes -------------------------------------------------------------------------
+
+
+READ = "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"
+
+
+class Somebody(Daemon):
+    """A daemon of an ordinary user, whom limits bind; of ourselves, if we are one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        uid = os.getuid() or 60000 + os.getpid() % 5000
+        os.chown(folder, uid, -1)
+        become = ["setpriv", "--reuid", str(uid), "--clear-groups", *READ]
+        self._become = [] if os.getuid() else become
+
+    def begin(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        return super().begin(*self._become, *words, **options)
+
+    def status(self) -> Document:
+        told: Document = json.loads(self.mcli("daemon", "status", "--json").stdout)
+        return told
+
+    def close(self) -> None:
+        self.mcli("daemon", "stop", "--kill-jobs", code=None)
+        super().close()
+
+
+@pytest.fixture
+def somebody() -> Iterator[Somebody]:
+    with TemporaryDirectory(prefix="mcli-z3-") as folder:
+        somebody = Somebody(Path(folder))
+        yield somebody
+        somebody.close()
+
+
+def test_no_process_can_be_forked(somebody: Somebody) -> None:
+    """
+    Z3: a worker that may not fork gives the job back to the queue, where it waits, and is begun
+    once when there is room again. Status tells of it meanwhile.
+    """
+    somebody.mcli("daemon", "start", "--port", "0")
+    somebody.puppet("tell")
+    (worker,) = somebody.status()["workers"]
+    somebody.run("prlimit", f"--pid={worker['pid']}", "--nproc=1:")
+    callers = [somebody.begin_puppet("tell") for _ in range(2)]  # one child is there already
+    until(lambda: somebody.status()["troubles"])
+    (trouble,) = somebody.status()["troubles"]
+    assert trouble["name"] == "processes"
+    assert "cannot start a process" in trouble["text"]
+    somebody.run("prlimit", f"--pid={worker['pid']}", "--nproc=1000:")
+    for caller in callers:
+        caller.communicate(timeout=DEADLINE_S)
+        assert caller.returncode == 0
+    assert len(somebody.starts()) == 3
+    assert somebody.status()["troubles"] == []
 
 
 # U2: the environment is deleted ----------------------------------------------------------------

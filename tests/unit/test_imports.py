@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 LAYERS = {
     "words": """
         backoff endpoint errors failpoint family filename filesystem frames home ids inode
-        invocation job listener mask outcome output problem secret settings standard_input
-        states stream ticket url version
+        invocation job listener mask outcome output problem scarcity secret settings
+        standard_input states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing
