@@ -193,7 +193,10 @@ def _systemd() -> Iterator[Finding]:
         yield _ok("service", unit)
     else:
         yield _note("service", "no unit of systemd: nobody starts the daemon after a boot")
-    name = pwd.getpwuid(os.geteuid()).pw_name
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # nobody of that uid is known, so nobody can linger
+        return
     if os.path.exists(os.path.join(LINGER, name)):
         yield _ok("lingering", "on: what runs outlives the last session")
     else:

@@ -30,13 +30,19 @@ class Home:
 
     @classmethod
     def find(cls) -> "Home":
-        """``$MCLI_HOME``, else ``mcli`` in the XDG state directory; always an absolute path."""
+        """``$MCLI_HOME``, else ``mcli`` in the XDG state directory; always an absolute path.
+
+        Raises:
+            UnsafeHome: There is no home directory to put it in.
+        """
         named = os.environ.get("MCLI_HOME")
         if named:
             return cls(os.path.abspath(os.path.expanduser(named)))
         state = os.environ.get("XDG_STATE_HOME")
         if not state or not os.path.isabs(state):
             state = os.path.join(os.path.expanduser("~"), ".local", "state")
+        if not os.path.isabs(state):  # no HOME, and nobody of that uid is known
+            raise UnsafeHome("there is no home directory for the state; set HOME, or MCLI_HOME")
         return cls(os.path.join(state, "mcli"))
 
     @property

@@ -73,11 +73,11 @@ def main(words: Sequence[str]) -> int:
     options = vars(parser.parse_args(words))
     apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
     try:
-        settings = Settings.load(options)
+        settings, home = Settings.load(options), Home.find()
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps, i_know=i_know, apps_from=apps_from)
+    return serve(settings, home, apps, i_know=i_know, apps_from=apps_from)
 
 
 def serve(

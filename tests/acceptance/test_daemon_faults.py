@@ -56,6 +56,41 @@ def start_changed(daemon: Daemon, code: str) -> None:
     daemon.start(PYTHONPATH=f"{PROJECT}:{hook}")
 
 
+# An ordinary user -----------------------------------------------------------------------------
+
+READ = "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"
+
+
+class Somebody(Daemon):
+    """A daemon of an ordinary user, whom limits bind; of ourselves, if we are one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        uid = os.getuid() or 60000 + os.getpid() % 5000
+        os.chown(folder, uid, -1)
+        become = ["setpriv", "--reuid", str(uid), "--clear-groups", *READ]
+        self._become = [] if os.getuid() else become
+
+    def begin(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        return super().begin(*self._become, *words, **options)
+
+    def status(self) -> Document:
+        told: Document = json.loads(self.mcli("daemon", "status", "--json").stdout)
+        return told
+
+    def close(self) -> None:
+        self.mcli("daemon", "stop", "--kill-jobs", code=None)
+        super().close()
+
+
+@pytest.fixture
+def somebody() -> Iterator[Somebody]:
+    with TemporaryDirectory(prefix="mcli-z3-") as folder:
+        somebody = Somebody(Path(folder))
+        yield somebody
+        somebody.close()
+
+
 # D11: memory -----------------------------------------------------------------------------------
 
 
@@ -220,6 +255,23 @@ def test_no_home_variable(stopped: Daemon) -> None:
     stopped.stop()
 
 
+def test_no_home_at_all(somebody: Somebody) -> None:
+    """
+    D16: where nobody knows a home directory, no file is made anywhere, and a command runs here.
+    """
+    if os.getuid():
+        pytest.skip("only root can be somebody whom nobody knows")
+    del somebody.env["HOME"], somebody.env["MCLI_HOME"]
+    done = somebody.puppet("tell")
+    assert done.stdout == "job None None\n"
+    told = "there is no home directory for the state; set HOME, or MCLI_HOME"
+    assert done.stderr == f"mcli: {told}; running here\naside\n"
+    for verb in ("start", "stop"):
+        assert somebody.mcli("daemon", verb, code=125).stderr == f"mcli: {told}\n"
+    assert os.listdir(somebody.cwd) == ["ledger"]
+    somebody.env["MCLI_HOME"] = somebody.home.root
+
+
 # D17: the state directory ---------------------------------------------------------------------
 
 
@@ -374,39 +426,6 @@ def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
 
 
 # Z3: no more processes -------------------------------------------------------------------------
-
-
-READ = "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"
-
-
-class Somebody(Daemon):
-    """A daemon of an ordinary user, whom limits bind; of ourselves, if we are one."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        uid = os.getuid() or 60000 + os.getpid() % 5000
-        os.chown(folder, uid, -1)
-        become = ["setpriv", "--reuid", str(uid), "--clear-groups", *READ]
-        self._become = [] if os.getuid() else become
-
-    def begin(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
-        return super().begin(*self._become, *words, **options)
-
-    def status(self) -> Document:
-        told: Document = json.loads(self.mcli("daemon", "status", "--json").stdout)
-        return told
-
-    def close(self) -> None:
-        self.mcli("daemon", "stop", "--kill-jobs", code=None)
-        super().close()
-
-
-@pytest.fixture
-def somebody() -> Iterator[Somebody]:
-    with TemporaryDirectory(prefix="mcli-z3-") as folder:
-        somebody = Somebody(Path(folder))
-        yield somebody
-        somebody.close()
 
 
 def test_no_process_can_be_forked(somebody: Somebody) -> None:

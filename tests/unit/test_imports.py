@@ -25,8 +25,8 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        backoff endpoint errors failpoint family filename filesystem frames home ids inode
-        invocation job listener mask outcome output problem scarcity secret settings
+        amount backoff endpoint errors failpoint family filename filesystem frames home ids inode
+        invocation job listener mask outcome output policy problem retry scarcity secret settings
         standard_input states stream ticket url version
     """,
     "caller": """
