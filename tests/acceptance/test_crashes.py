@@ -619,6 +619,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
 def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     """
     A job that ends while the store is locked is finished when the store can be written again.
+    Meanwhile the daemon says what troubles it.
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -628,6 +629,11 @@ def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     log = Path(daemon.home.log)
     while f"job.unwritten job_id={job_id}" not in log.read_text():
         assert daemon.job(job_id)["state"] == "running"
+    with daemon.client() as client:
+        while not (troubles := client.status()["troubles"]):
+            assert daemon.pid
+    assert [each["name"] for each in troubles] == ["store"]
+    assert "database is locked" in troubles[0]["text"]
     store.execute("ROLLBACK")
     store.close()
     assert daemon.final(job_id)["state"] == "succeeded"

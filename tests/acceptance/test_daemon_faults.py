@@ -46,14 +46,14 @@ def log(daemon: Daemon) -> str:
     return Path(daemon.home.log).read_text()
 
 
-def start_changed(daemon: Daemon, code: str) -> None:
+def start_changed(daemon: Daemon, code: str, **env: str) -> None:
     """Start it with *code* run before it."""
     hook = daemon.cwd / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
         f"import sys\nif 'mcli.daemon' in sys.orig_argv:\n{textwrap.indent(code, '    ')}"
     )
-    daemon.start(PYTHONPATH=f"{PROJECT}:{hook}")
+    daemon.start(PYTHONPATH=f"{PROJECT}:{hook}", **env)
 
 
 # An ordinary user -----------------------------------------------------------------------------
@@ -159,6 +159,25 @@ def test_loop_that_hangs(stopped: Daemon) -> None:
     out, err = caller.communicate(timeout=DEADLINE_S)
     assert (caller.returncode, out, err) == (0, "job None None\n", "aside\n")
     assert [start[0] for start in stopped.starts()] == ["here"]
+
+
+def test_loop_that_lets_nobody_else_run(stopped: Daemon) -> None:
+    """
+    D12: a loop that hangs in C code keeps the watchdog from looking too: the kernel ends it.
+    """
+    start_changed(
+        stopped,
+        "import re\n"
+        "from mcli import failpoint\n"
+        "failpoint.reach = lambda name: re.match('(a+)+$', 'a' * 60 + 'b')\n",
+        MCLI_WATCHDOG="0.3",
+    )
+    caller = stopped.begin_puppet("tell")
+    assert exit_code(stopped) == -signal.SIGPROF
+    assert "<lambda>" in log(stopped)
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+    assert len(stopped.starts()) == 1
 
 
 def test_stopped_is_not_hung(stopped: Daemon) -> None:
