@@ -216,9 +216,9 @@ class _Server:
         return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not self._stop.is_set():
-            error = None if task.cancelled() else task.exception()
-            crash(f"{task.get_coro().__qualname__} has ended", error)  # type: ignore[union-attr]
+        if not self._stop.is_set() and not task.cancelled():
+            name = getattr(task.get_coro(), "__qualname__", "a task")
+            crash(f"{name} has ended", task.exception())
 
     def _watch(self) -> Watchdog:
         patience_s = self._settings.watchdog_s

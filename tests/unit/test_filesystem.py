@@ -53,3 +53,11 @@ def test_of_this_machine(tmp_path: Path) -> None:
 def test_network(kind: str, expected: bool) -> None:
     """Those whose files another machine keeps."""
     assert is_network(kind) is expected
+
+
+def test_shortage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little room is told with how much would be enough; a path that is not there, too."""
+    assert filesystem.shortage(str(tmp_path)) is None
+    monkeypatch.setattr(filesystem, "FREE_MIN", 1 << 60)
+    assert "MiB are free" in (filesystem.shortage(str(tmp_path)) or "")
+    assert "cannot tell" in (filesystem.shortage(str(tmp_path / "none")) or "")
