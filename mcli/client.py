@@ -192,6 +192,14 @@ class Client:
         """What the daemon is and does."""
         return self._document("GET", "/v1/status")
 
+    def ready(self) -> None:
+        """Have a small job come through the daemon, now.
+
+        Raises:
+            NotReady: It does not.
+        """
+        self._document("GET", "/readyz", params={"fresh": "true"})
+
     def apps(self) -> list[Document]:
         """The apps that it knows, with their commands."""
         found: list[Document] = self._ask("GET", "/v1/apps").json()

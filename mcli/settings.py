@@ -209,6 +209,13 @@ class Settings:
         100_000,
         "Jobs that may wait in the queue. One more is refused.",
     )
+    watchdog_s: float | None = _setting(
+        "MCLI_WATCHDOG",
+        limit,
+        10.0,
+        "Seconds for which the daemon may hang: then it ends, with exit code 70 and what it hung "
+        "on in its log. Time in which it was stopped or suspended does not count. none: for ever.",
+    )
     body_max: int = _setting(
         "MCLI_BODY_MAX",
         count_from_1,
@@ -302,6 +309,16 @@ class Settings:
             name: _parsed(cls, name, *found) for name, found in sources.items()
         }
         return cls(**values)
+
+
+def origins(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where each setting comes from that is not as it is by default, by its key.
+
+    Raises:
+        BadSetting: The file cannot be read.
+    """
+    found = _from_file(Settings, config_file(environ)) | _from_environment(Settings, environ)
+    return {name: place for name, (place, _text) in found.items()}
 
 
 Source = tuple[str, str]

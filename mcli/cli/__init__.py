@@ -43,6 +43,7 @@ VERBS: Final = {
     "token": Verb("mcli.cli.token:token", "Print the token that HTTP requests need."),
     "docs": Verb("mcli.cli.token:docs", "Print an address that signs a browser in, once."),
     "daemon": Verb("mcli.cli.daemon:daemon", "Start, stop and look at the daemon."),
+    "doctor": Verb("mcli.cli.doctor:doctor", "Find out what is wrong, and what to do."),
 }
 
 ALIASES: Final = {

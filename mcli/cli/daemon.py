@@ -196,7 +196,8 @@ def status(as_json: bool) -> None:
 
 
 def _description(known: dict[str, Any]) -> list[str]:
-    plain = {key: str(known[key]) for key in known if key not in ("running", "workers", "jobs")}
+    apart = ("running", "workers", "jobs", "troubles")
+    plain = {key: str(known[key]) for key in known if key not in apart}
     lines = [f"{key:<12}{printable(value)}" for key, value in plain.items()]
     lines += [
         f"{'worker':<12}{printable(worker['app'])} (pid {worker['pid']})"
@@ -204,7 +205,11 @@ def _description(known: dict[str, Any]) -> list[str]:
     ]
     counts = [(count, state) for state, count in known["jobs"].items() if count]
     jobs = [coloured(f"{'jobs':<12}{count} {state}", state) for count, state in counts]
-    return lines + (jobs or [f"{'jobs':<12}none"])
+    troubles = [
+        f"{'trouble':<12}{each['name']}: {printable(each['text'])} (since {each['since']})"
+        for each in known.get("troubles", ())
+    ]
+    return [*lines, *(jobs or [f"{'jobs':<12}none"]), *troubles]
 
 
 @daemon.command()

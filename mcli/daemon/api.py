@@ -169,10 +169,10 @@ async def health() -> Document:
 
 
 @routes.get("/readyz")
-async def ready(request: Request) -> Document:
-    """A small job has come through queue and worker within the last 30 seconds."""
+async def ready(request: Request, fresh: bool = False) -> Document:
+    """A small job has come through queue and worker within the last 30 seconds; fresh: now."""
     canary: Canary = request.app.state.canary
-    return {"ok": True, "seconds_ago": round(await canary.age_s(), 3)}
+    return {"ok": True, "seconds_ago": round(await canary.age_s(fresh=fresh), 3)}
 
 
 @routes.get("/metrics", response_class=PlainTextResponse)

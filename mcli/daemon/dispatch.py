@@ -29,6 +29,7 @@ from mcli.daemon.orphans import REPORT_S, Orphans
 from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
+from mcli.daemon.troubles import Troubles
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
@@ -38,6 +39,7 @@ from mcli.invocation import Invocation, Stdio
 from mcli.job import AttemptInfo, JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
+from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
@@ -71,6 +73,7 @@ class Dispatcher:
         self.leaving = False
         """It ends now, and nobody is let wait any longer."""
 
+        self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
@@ -298,7 +301,8 @@ class Dispatcher:
             fds = [os.dup(fd) for fd in live.fds]
         except OSError as error:
             self.pool.done(worker, job.id)
-            self._unplaced(job, f"cannot hand over its standard input: {error.strerror}")
+            why = f"cannot hand over its standard input: {error.strerror}"
+            self._unplaced(job, why, is_scarce(error))
             return
         live.worker = worker
         payload = {
@@ -313,10 +317,25 @@ class Dispatcher:
         if info.state is State.STOPPING:
             self._tell_stop(live)
 
-    def _unplaced(self, job: Placed, why: str) -> None:
+    def _unplaced(self, job: Placed, why: str, again: bool) -> None:
         """It was not begun, says a worker: true if its ticket is free to be taken away."""
+        if again:
+            self._put_off(self._live[job.id], why)
+            return
         outcome = Outcome(reached=False, reason="spawn_error", error=why)
         self._never_begins(self._live[job.id], outcome)
+
+    def _put_off(self, live: Live, why: str) -> None:
+        """The system has no room for its process just now: back to the queue, in a moment."""
+        self.troubles.tell("processes", why)
+        assert live.info is not None
+        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
+        put_back = partial(self._put_back, live, live.attempt)
+        asyncio.get_running_loop().call_later(again_s, insist, put_back)
+
+    def _put_back(self, live: Live, attempt: int) -> None:
+        if live.is_at(attempt) and revoke(self.home.job(live.id), attempt):
+            self.spawn(self._requeue(live, attempt))
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
@@ -339,6 +358,7 @@ class Dispatcher:
             return
         elif kind == frames.FORKED:
             failpoint.reach("forked")
+            self.troubles.tell("processes", None)
             fds = worker.link.take_fds(len(payload["streams"]))
             live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
             self._note_process(live, payload["pid"], worker.pid)
@@ -375,7 +395,7 @@ class Dispatcher:
             worker.retiring = True
             self.pool.place(live)
         else:
-            self._unplaced(live, payload["why"])
+            self._unplaced(live, payload["why"], payload.get("again", False))
 
     def _ended(self, worker: Worker, live: Live | None, payload: dict[str, Any]) -> None:
         self.pool.done(worker, payload["job"])
@@ -742,6 +762,7 @@ class Dispatcher:
             "workers": [{"pid": w.pid, "app": w.shown, "jobs": len(w.jobs)} for w in self.pool],
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
+            "troubles": self.troubles.shown(),
         }
 
     def drain(self) -> None:
@@ -766,7 +787,7 @@ class Dispatcher:
                 await live.changed()
 
     def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
-        """Run *work* in the background; what it raises is logged."""
+        """Run *work* in the background; what it raises is logged, or ends the daemon."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -774,7 +795,8 @@ class Dispatcher:
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("task.failed", exc_info=task.exception())
+            told = {"message": "task.failed", "exception": task.exception(), "task": task}
+            asyncio.get_running_loop().call_exception_handler(told)
 
 
 def _lives(folder: str, attempt: int) -> bool:

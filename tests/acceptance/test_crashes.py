@@ -597,6 +597,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     """
     path = daemon.home.attach_socket
     os.rename(path, f"{path}.behind")
+    os.kill(daemon.pid, signal.SIGSTOP)  # without its database it would end
     os.rename(daemon.home.database, f"{daemon.home.database}.away")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
@@ -606,6 +607,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
             listening.accept()[0].close()
         _, err = caller.communicate(timeout=DEADLINE_S)
     os.rename(f"{daemon.home.database}.away", daemon.home.database)
+    os.kill(daemon.pid, signal.SIGCONT)
     assert caller.returncode == 75
     assert err.count("\n") == 1
     assert daemon.starts() == []
@@ -617,6 +619,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
 def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     """
     A job that ends while the store is locked is finished when the store can be written again.
+    Meanwhile the daemon says what troubles it.
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -626,6 +629,11 @@ def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     log = Path(daemon.home.log)
     while f"job.unwritten job_id={job_id}" not in log.read_text():
         assert daemon.job(job_id)["state"] == "running"
+    with daemon.client() as client:
+        while not (troubles := client.status()["troubles"]):
+            assert daemon.pid
+    assert [each["name"] for each in troubles] == ["store"]
+    assert "database is locked" in troubles[0]["text"]
     store.execute("ROLLBACK")
     store.close()
     assert daemon.final(job_id)["state"] == "succeeded"
