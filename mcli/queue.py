@@ -654,6 +654,12 @@ def known(conn: Connection, job_ids: Collection[str]) -> set[str]:
     return set(conn.execute(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).scalars())
 
 
+def local(conn: Connection) -> list[JobInfo]:
+    """Jobs that their callers are running themselves."""
+    running = _in((State.RUNNING,)) & (jobs.c.route == "local")
+    return [_job(row) for row in conn.execute(select(jobs).where(running))]
+
+
 def _in(states: Collection[State]) -> ColumnElement[bool]:
     """Said twice where it can be, by state and by end, because that is what the indexes are by."""
     by_state = jobs.c.state.in_(states)

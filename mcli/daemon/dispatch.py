@@ -243,6 +243,9 @@ class Dispatcher:
         """Claim even if no event has told of work: one may have been missed, or failed."""
         if self.counts()[State.SCHEDULED]:
             self._look_for_due()
+        for info in self._store.read(queue.local):
+            if not recovery.runs_here(info, self.home):
+                self.spawn(self.settle(info.id))
         for lane in self._lanes:
             lane.queued = True
         self.pump()

@@ -591,6 +591,23 @@ def test_submission_that_never_came(daemon: Daemon) -> None:
     assert len(daemon.starts()) == 1
 
 
+def test_a_caller_that_runs_its_job_itself_is_killed(stopped: Daemon, gate: Gate) -> None:
+    """
+    While it lives its job is running; soon after its death it is lost, also without a restart.
+    """
+    daemon = stopped.start(MCLI_WORKER_CHECK_INTERVAL="0.05", MCLI_FAILPOINT="pre-commit:kill")
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    assert inside.pid == caller.pid
+    daemon.start(MCLI_WORKER_CHECK_INTERVAL="0.05")
+    (job,) = daemon.jobs()
+    with daemon.client() as client:
+        assert client.wait(job["id"], 0.3)["state"] == "running"
+        caller.kill()
+        ended = client.wait(job["id"], DEADLINE_S)
+    assert (ended["state"], ended["reason"]) == ("lost", "client_gone")
+
+
 def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     """
     When nobody can tell whether it was accepted, it is not run here: exit 75, and the id.
