@@ -2,12 +2,14 @@
 Points at which a process of mcli can be made to end, so that a test can see what follows.
 
 ``MCLI_FAILPOINT="name:kill"`` kills the process that passes the point *name*, by SIGKILL, as
-a crash would. In the daemon's environment it is about the daemon; in a caller's, about the
-worker and the job that it starts. Unset, a point costs a comparison.
+a crash would; ``name:raise`` has it raise, as a bug would, and ``name:hang`` never come back.
+In the daemon's environment it is about the daemon; in a caller's, about the worker and the job
+that it starts. Unset, a point costs a comparison.
 """
 
 import os
 import signal
+import time
 from typing import Final
 
 POINTS: Final = {
@@ -22,10 +24,14 @@ POINTS: Final = {
 }
 """Each point with the process that passes it and what has happened by then."""
 
-_armed = os.environ.get("MCLI_FAILPOINT", "").removesuffix(":kill")
+_armed, _, _action = os.environ.get("MCLI_FAILPOINT", "").partition(":")
 
 
 def reach(name: str) -> None:
     """Pass a point; perhaps no further."""
     if name == _armed:
+        if _action == "raise":
+            raise RuntimeError(f"failpoint {name}")
+        while _action == "hang":
+            time.sleep(3600)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -18,24 +18,30 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
 from mcli.appbook import Entry
+from mcli.daemon import early, removal, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.bind import Bound, bind
 from mcli.daemon.calls import Calls
+from mcli.daemon.crash import CRASHED, crash, watch_for_bugs
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.recovery import recover
+from mcli.daemon.retention import Retention
+from mcli.daemon.rounds import Rounds
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
+from mcli.daemon.systemd import Notices
+from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
 from mcli.errors import MCLIError
@@ -64,16 +70,16 @@ def main(words: Sequence[str]) -> int:
         if setting.metadata["option"]:
             parser.add_argument(setting.metadata["option"], dest=setting.name)
     parser.add_argument("--app", action="append", dest="apps", default=[])
-    parser.add_argument("--apps-from", default=os.getcwd())
+    parser.add_argument("--apps-from", default=_here())
     parser.add_argument("--i-know", action="store_true")
     options = vars(parser.parse_args(words))
     apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
     try:
-        settings = Settings.load(options)
+        settings, home = Settings.load(options), Home.find()
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps, options, i_know=i_know, apps_from=apps_from)
+    return serve(settings, home, apps, options, i_know=i_know, apps_from=apps_from)
 
 
 def serve(
@@ -106,14 +112,25 @@ def serve(
         _report_failure(error)
         return error.exit_code
     try:
-        entries = found(apps, os.getcwd(), apps_from)
+        entries = found(apps, _here(), apps_from)
         given = {name: str(getattr(settings, name)) for name, text in options.items() if text}
         return asyncio.run(_Server(settings, home, entries, given, i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
+    except Exception:
+        log.critical("daemon.crashed", exc_info=True)
+        return CRASHED
     finally:
         os.close(lock)
+
+
+def _here() -> str:
+    """The current directory; the root if it has been deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def _lock(home: Home) -> int:
@@ -142,10 +159,12 @@ class _Server:
         self._given = given
         self._i_know = i_know
         self._stop = asyncio.Event()
+        self._notices = Notices()
 
     async def run(self) -> int:
         """Start, serve, stop."""
         os.chdir("/")
+        watch_for_bugs(asyncio.get_running_loop())
         _become_subreaper()
         token = make_token(self._home.token)
         secret = make_secret(self._home.webhook_secret)
@@ -156,8 +175,7 @@ class _Server:
             await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._home.address)
+            self._clear()
         log.info("daemon.stopped")
         return 0
 
@@ -165,6 +183,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
+        left = removal.settle(self._home.jobs, store)
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [
@@ -176,38 +195,67 @@ class _Server:
         apps = Apps(self._home, self._settings, store, dispatcher.pool)
         server = _http_server(dispatcher, apps, bound, token)
         dispatcher.ended.append(lambda _job: webhooks.wake())
-        web = asyncio.create_task(server.serve(sockets=[bound.socket]))
-        look = asyncio.create_task(self._look(dispatcher, apps))
-        tell = asyncio.create_task(webhooks.run())
+        retention = Retention(self._home, self._settings, store, dispatcher.readers)
+        dispatcher.ended.append(lambda _job: retention.wake())
+        web = self._begin(server.serve(sockets=[bound.socket]))
+        tasks = [
+            self._begin(self._look(dispatcher, apps)),
+            self._begin(Rounds(self._home, store, listeners, dispatcher.troubles).run()),
+            self._begin(webhooks.run()),
+            self._begin(retention.run(left)),
+        ]
+        watchdog = self._watch()
         apps.begin(self._entries)
         _report_ready(dispatcher, self._home, bound, apps.count, self._entries, self._given)
         for entry in self._entries:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
+        early.load()
         _keep_what_is_there()
+        self._notices.tell("READY=1")
         await self._stop.wait()
+        self._notices.tell("STOPPING=1")
         log.info("daemon.stopping")
+        watchdog.close()
         dispatcher.drain()
         for listener in listeners:
             listener.close()
-        look.cancel()
-        tell.cancel()
+        for task in tasks:
+            task.cancel()
         apps.close()
         dispatcher.pool.close()
         server.stop()
         await web
 
-    def _handle_signals(self, dispatcher: Dispatcher) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do something to the end of the daemon's life. If it ends before, so does the daemon."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
 
-    def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
-            os._exit(1)  # the second time: now
-        self._stop.set()
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not self._stop.is_set() and not task.cancelled():
+            name = getattr(task.get_coro(), "__qualname__", "a task")
+            crash(f"{name} has ended", task.exception())
+
+    def _watch(self) -> Watchdog:
+        patience_s = self._settings.watchdog_s
+        watchdog = Watchdog(asyncio.get_running_loop(), patience_s or 0)
+        if patience_s is not None:
+            watchdog.start()
+        return watchdog
+
+    def _handle_signals(self, dispatcher: Dispatcher) -> None:
+        signals.obey(self._stop.set, self._clear)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+
+    def _clear(self) -> None:
+        """Remove what says that a daemon is here. It holds the lock: this is nobody else's."""
+        home = self._home
+        for path in (home.address, home.address + ".tmp", home.attach_socket, home.worker_socket):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""

@@ -94,7 +94,7 @@ class Webhooks:
                 delivery = await asyncio.to_thread(
                     self._store.read, deliveries.first, busy=frozenset(self._busy)
                 )
-            except StoreError as error:
+            except (StoreError, RuntimeError) as error:  # no more threads may be started
                 log.error("webhook.unread %s", error)
                 return AGAIN_S
             if delivery is None:
@@ -159,7 +159,10 @@ async def _in_a_thread(work: Callable[[], Answer]) -> Answer:
         with suppress(RuntimeError):  # the loop is closed: the daemon has stopped
             loop.call_soon_threadsafe(tell, answer)
 
-    Thread(target=run, name="mcli-webhook", daemon=True).start()
+    try:
+        Thread(target=run, name="mcli-webhook", daemon=True).start()
+    except RuntimeError as error:  # as many run as may
+        return Answer(str(error))
     return await done
 
 
@@ -179,7 +182,7 @@ def message(delivery: Delivery) -> str:
 
 def _post(delivery: Delivery, secret: str) -> Answer:
     """Make one attempt. Whatever goes wrong is an answer too, and names no secret of the URL."""
-    import requests  # 0.1 s, of which a daemon without webhooks need not know
+    import requests  # ``early`` has loaded it, after the start and not before
 
     body = message(delivery)
     sent = signing.headers(secret, f"msg_{delivery.job.id}", body, now=time.time())

@@ -17,7 +17,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
-from mcli.errors import StoreError
+from mcli.errors import StoreError, StoreGone
+from mcli.inode import inode
 from mcli.store import database
 
 BATCH_MAX: Final = 500
@@ -44,6 +45,9 @@ class Store:
         self.path: Final = path
         self.commits = 0
         """Transactions committed so far."""
+        self.trouble: str | None = None
+        """Why the last one could not be committed, if it could not."""
+        self._inode = inode(path)
         self._readers = database.reading(path)
         self._writer = database.writing(path)
         self._connection: Connection | None = self._writer.connect()
@@ -158,12 +162,24 @@ class Store:
                     write.run(self._connection)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._disconnect()
+            self.trouble = str(self._told(error))
             for write in batch:
                 write.fail(self._told(error))
             return
+        self.trouble = None
+        self._check_place()
         self.commits += 1
         for write in batch:
             write.resolve(self._told)
+
+    def _check_place(self) -> None:
+        """Nobody is told of a commit that went into a file which no next daemon finds.
+
+        Raises:
+            StoreGone: It did, and this thread ends without a word to those who wait.
+        """
+        if inode(self.path) != self._inode:
+            raise StoreGone(f"{self.path} was removed or replaced; start another daemon")
 
     def _told(self, error: Exception) -> Exception:
         """As callers see it: a database that fails is one of our errors."""
