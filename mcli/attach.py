@@ -237,9 +237,9 @@ def submit(
             return wire, job_id
         wire.close()
         if kind == frames.REFUSED:
-            if attempt == 1:
+            if attempt == 1 and answer["code"] != OutcomeUnknown.code:
                 raise refusal(answer)
-            break  # this time; the first time it may have been accepted
+            break  # this time, or it cannot tell itself: it may have been accepted
     return _settle(invocation, home, job_id)
 
 

@@ -8,10 +8,12 @@ the truth, the row follows.
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
 import signal as signals
+import sys
 import time
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
@@ -20,16 +22,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.card import card_of
+from mcli.daemon.acceptance import acceptance
+from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.ports import Figures
+from mcli.daemon.recovery import settle
 from mcli.daemon.verdict import verdict
 from mcli.daemon.workers import Placed, Pool, Worker
-from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
+from mcli.errors import InvalidTransition, Refused, RequestError, StoreError, StoreFull
 from mcli.home import Home
 from mcli.ids import new_id
-from mcli.invocation import Invocation, Stdio
+from mcli.invocation import App, Invocation, Stdio
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
@@ -64,6 +70,7 @@ class Dispatcher:
         self.draining = False
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
+        self._ballast = Ballast(home.ballast)
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
         self._lanes = lanes()
@@ -145,6 +152,7 @@ class Dispatcher:
     ) -> tuple[Live, queue.Accepted]:
         if self.draining:
             raise Refused("the daemon is stopping and takes no more jobs")
+        self._ballast.check()
         failpoint.reach("recv")
         known = self._live.get(job_id)
         live = known or Live(job_id, invocation, fds)
@@ -155,7 +163,7 @@ class Dispatcher:
         self._queued(sent["priority"])
         self.pump()  # in the same transaction, when there is room
         try:
-            accepted = await asyncio.wrap_future(written)
+            accepted = await acceptance(written, job_id)
         except BaseException:
             if known is None:
                 del self._live[job_id]
@@ -231,6 +239,10 @@ class Dispatcher:
     async def _begin(self, lane: Lane, room: int, claimed: "Future[list[JobInfo]]") -> None:
         try:
             jobs = await asyncio.wrap_future(claimed)
+        except StoreError as error:
+            log.error("job.unclaimed %s", error)
+            lane.queued = True  # for the next look: what was not claimed has not begun
+            return
         finally:
             lane.claiming -= room
         if jobs:
@@ -244,7 +256,9 @@ class Dispatcher:
                 continue
             live.info = info
             live.notify()
-            if live.invocation.stdio[0] == "fd" and not live.fds:
+            if is_taken(self.home.job(info.id), info.attempt):
+                self._overtaken(live)
+            elif live.invocation.stdio[0] == "fd" and not live.fds:
                 self._give_up(info, "its standard input")
             else:
                 self.pool.place(live)
@@ -258,6 +272,17 @@ class Dispatcher:
         live = self._live[info.id] = Live(info.id, Invocation.parse(json.loads(body)), [])
         live.info = info
         return live
+
+    def _overtaken(self, live: Live) -> None:
+        """This attempt has begun before: the store is an old copy, which did not know."""
+        assert live.info is not None
+        log.warning("job.overtaken job_id=%s attempt=%d", live.id, live.info.attempt)
+        del self._live[live.id]
+        if settle(live.info, self._store, self.home):
+            self.adopt(self.get(live.id))
+        live.info = self.get(live.id)
+        live.notify()
+        self.look()
 
     def _give_up(self, info: JobInfo, what: str) -> None:
         error = f"{what} was lost when the daemon was restarted, before the job began"
@@ -290,6 +315,7 @@ class Dispatcher:
             "invocation": live.invocation.document(),
             "timeout_s": info.timeout_s,
             "grace_s": self.settings.grace_s,
+            "card": card_of(info),
             "fds": len(live.fds),
         }
         worker.link.send(frames.START, payload, fds)
@@ -318,6 +344,8 @@ class Dispatcher:
             act()
         except OSError as error:
             log.error("job.waits %s", error)
+            if error.errno == errno.ENOSPC:
+                self._ballast.give()
             asyncio.get_running_loop().call_later(AGAIN_S, self._insist, act)
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
@@ -546,7 +574,8 @@ class Dispatcher:
                 return await asyncio.wrap_future(self._store.write(change, **columns))
             except StoreError as error:
                 log.error("job.unwritten job_id=%s: %s", columns["job_id"], error)
-                await asyncio.sleep(AGAIN_S)
+                if not (isinstance(error, StoreFull) and self._ballast.give()):
+                    await asyncio.sleep(AGAIN_S)
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
@@ -650,8 +679,7 @@ class Dispatcher:
 
     def adopt(self, info: JobInfo) -> Live:
         """Take over a running job of an earlier daemon."""
-        live = self._load(info)
-        assert live is not None
+        live = self._load(info) or self._nameless(info)
         live.reached = True
         if info.pid is None:  # the one before did not come to write it down
             owner = holder(self.home.job(info.id), info.attempt)
@@ -659,6 +687,14 @@ class Dispatcher:
         self.watch(live)
         if info.worker_pid is not None:  # it comes back, or it is gone
             when_gone(info.worker_pid, partial(self._bereaved, live))
+        return live
+
+    def _nameless(self, info: JobInfo) -> Live:
+        """One of which the store has only what the job's directory told: it cannot be repeated."""
+        app = App(kind="exec", target=info.app, python=sys.executable)
+        invocation = Invocation(info.name, app, info.argv, info.cwd, {})
+        live = self._live[info.id] = Live(info.id, invocation, [])
+        live.info = info
         return live
 
     def find(self, prefix: str) -> JobInfo:

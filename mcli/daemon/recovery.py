@@ -17,7 +17,7 @@ from mcli.job import JobInfo
 from mcli.outcome import read_outcome
 from mcli.states import Reason, State
 from mcli.store.store import Store
-from mcli.ticket import Identity, boot_id, holder, revoke, started_ticks
+from mcli.ticket import Identity, boot_id, holder, newest, revoke, started_ticks
 
 log = logging.getLogger("mcli.recovery")
 
@@ -40,7 +40,7 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
 
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
-        return _settle(job, store, home)
+        return settle(job, store, home)
     if job.pid is None or started_ticks(job.pid) is None:  # the caller that took it has gone
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
@@ -49,9 +49,12 @@ def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     return False
 
 
-def _settle(job: JobInfo, store: Store, home: Home) -> bool:
+def settle(job: JobInfo, store: Store, home: Home) -> bool:
     """Put back or finish *job*; True if its process lives."""
     folder = home.job(job.id)
+    begun = newest(folder)
+    if begun > job.attempt:  # the row is older than the directory
+        job = store.write(queue.overtaken, job_id=job.id, attempt=begun).result()
     try:
         owner = holder(folder, job.attempt)
     except FileNotFoundError:

@@ -27,12 +27,14 @@ from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
+from mcli.daemon.ballast import Ballast
 from mcli.daemon.bind import Bound, bind
 from mcli.daemon.calls import Calls
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
+from mcli.daemon.rebuild import rebuild
 from mcli.daemon.recovery import recover
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
@@ -139,6 +141,7 @@ class _Server:
         token = make_token(self._home.token)
         secret = make_secret(self._home.webhook_secret)
         bound = bind(self._settings, i_know=self._i_know)
+        Ballast(self._home.ballast).look()
         store = Store.open(self._home.database)
         try:
             webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
@@ -154,6 +157,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
+        rebuild(store, self._home)
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
         listeners = [

@@ -49,6 +49,9 @@ class Store:
         self._connection: Connection | None = self._writer.connect()
         self._waiting: deque[_Write] = deque()
         self._closed = False
+        self._doubted = False
+        """The disk has failed, and what it holds was not looked through since."""
+
         self._logged_since: float | None = None
         """When the oldest page came into the write-ahead log, which keeps what it has forgotten."""
 
@@ -80,7 +83,8 @@ class Store:
 
         Returns:
             A future that has the function's result, or its exception, once all of the
-            transaction is on the disk. ``StoreError`` when that could not be done.
+            transaction is on the disk. ``StoreError`` when that could not be done;
+            ``StoreDoubtful`` when it may have been done nevertheless.
 
         Raises:
             StoreError: The store is closed.
@@ -150,25 +154,40 @@ class Store:
             self._logged_since = time.monotonic()
 
     def _commit(self, batch: "Sequence[_Write]") -> None:
+        committing = False
         try:
-            if self._connection is None:
-                self._connection = self._writer.connect()
-            with self._connection.begin():
+            connection = self._connected()
+            with connection.begin():
                 for write in batch:
-                    write.run(self._connection)
+                    write.run(connection)
+                committing = True
         except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._disconnect()
+            self._doubted |= isinstance(error, DatabaseError) and database.is_failure(error)
             for write in batch:
-                write.fail(self._told(error))
+                write.fail(self._told(error, committing=committing))
             return
         self.commits += 1
         for write in batch:
             write.resolve(self._told)
 
-    def _told(self, error: Exception) -> Exception:
+    def _connected(self) -> Connection:
+        """The connection that writes; a new one, if the last has failed.
+
+        Raises:
+            StoreUnreadable: The disk had failed, and has left a damaged database.
+        """
+        if self._connection is None:
+            self._connection = self._writer.connect()
+            if self._doubted:
+                database.verify(self._connection, self.path)
+                self._doubted = False
+        return self._connection
+
+    def _told(self, error: Exception, *, committing: bool = False) -> Exception:
         """As callers see it: a database that fails is one of our errors."""
         if isinstance(error, DatabaseError) and not isinstance(error, _MISTAKES):
-            return database.unusable(self.path, error)
+            return database.unusable(self.path, error, committing=committing)
         return error
 
     def _disconnect(self) -> None:

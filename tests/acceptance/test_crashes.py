@@ -689,7 +689,7 @@ def descriptors(pid: int) -> int:
 def test_nothing_is_left_after_fifty_jobs(daemon: Daemon) -> None:
     """
     Daemon and worker hold as many descriptors after fifty jobs as after one, and the jobs'
-    directories hold nothing but their three files.
+    directories hold nothing but their four files.
     """
     first = daemon.final(daemon.submit("tell"))
     pids = (daemon.pid, first["worker_pid"])
@@ -712,5 +712,5 @@ def test_nothing_is_left_after_fifty_jobs(daemon: Daemon) -> None:
     else:
         pytest.fail(f"descriptors before {before}, after {after}")
     names = Counter(path.name for path in Path(daemon.home.jobs).glob("*/*"))
-    assert set(names) == {"output.log", "1.start", "1.outcome"}
+    assert set(names) == {"job.json", "output.log", "1.start", "1.outcome"}
     assert set(names.values()) == {61}

@@ -293,7 +293,7 @@ def test_settings_of_the_connections(store: Store) -> None:
         pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
         return [conn.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
 
-    assert store.write(ask).result(WAIT_S) == ["wal", 2, 1, 5000, 0]
+    assert store.write(ask).result(WAIT_S) == ["wal", 2, 1, 2000, 0]
     assert store.read(ask)[-1] == 1
 
 
@@ -383,7 +383,7 @@ def test_damaged_store_is_moved_aside_loudly(path: str, damage: Any) -> None:
     fill(path, 50)
     damage(path)
     content = Path(path).read_bytes()
-    with pytest.raises(StoreUnreadable, match="next start begins with an empty store") as caught:
+    with pytest.raises(StoreUnreadable, match="next start makes a new one") as caught:
         Store.open(path)
     kept = min(name for name in names(path) if name.startswith("mcli.db.corrupt-"))
     assert kept in str(caught.value)
@@ -459,4 +459,4 @@ def test_one_file_is_written_through_one_connection(store: Store) -> None:
     store.read(queue.page)
     with store._readers.connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.exec_driver_sql("PRAGMA user_version = 1")
-    assert database.BUSY_S == 5.0
+    assert database.BUSY_S == 2.0
