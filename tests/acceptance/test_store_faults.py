@@ -93,3 +93,209 @@ def test_locked_store_takes_no_job(stopped: Daemon) -> None:
     after = daemon.puppet("tell").stdout.split()[1]
     assert [job["id"] for job in daemon.jobs()] == [after]
     assert begun(daemon) == ["here", after]
+
+
+# Damaged, or lost ---------------------------------------------------------------------------
+
+
+def turn_pages(database: str) -> None:
+    """Everything after the first page is something else now."""
+    size = os.path.getsize(database)
+    with open(database, "r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+
+
+def without_log(daemon: Daemon) -> str:
+    """All of the store in its one file; the daemon is dead."""
+    with closing(sqlite3.connect(daemon.home.database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    return daemon.home.database
+
+
+@pytest.mark.parametrize("damage", [turn_pages, os.unlink])
+def test_damaged_store(daemon: Daemon, gate: Gate, damage: Callable[[str], None]) -> None:
+    """
+    S2: a damaged store is refused and moved aside; the next start says so, and lists the jobs
+    from their directories: one that ended as it ended, one that runs until it ends, one that
+    has vanished as lost. Nothing is begun again. A store that is gone is no new one either.
+    """
+    done = daemon.submit("leave", "7")
+    daemon.final(done)
+    running, vanished = daemon.submit("obey", gate.path), daemon.submit("obey", gate.path)
+    inside = {each.job_id: each for each in (gate.arrival(), gate.arrival())}
+    before = daemon.job(done)
+    pid = daemon.pid
+    with ended(pid), ended(inside[vanished].ppid):
+        os.kill(inside[vanished].ppid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+    with ended(inside[vanished].pid):
+        os.kill(inside[vanished].pid, signal.SIGKILL)
+    damage(without_log(daemon))
+    if damage is not os.unlink:
+        refused = daemon.mcli("daemon", "start", "--port", "0", code=125).stderr
+        assert "damaged" in refused
+        assert "mcli.db.corrupt-" in refused
+    daemon.start()
+    assert said(daemon, "store.rebuilt jobs=3 unknown=0")
+    jobs = {job["id"]: job for job in daemon.jobs()}
+    assert set(jobs) == {done, running, vanished}
+    same = ("name", "app", "command", "argv", "cwd", "created_at", "state", "exit_code", "attempt")
+    assert {key: jobs[done][key] for key in same} == {key: before[key] for key in same}
+    assert jobs[vanished]["state"] == "lost"
+    inside[running].leave()
+    assert daemon.final(running)["state"] == "succeeded"
+    assert sorted(begun(daemon)) == sorted([done, running, vanished])
+    assert "not kept" in daemon.mcli("rerun", running, code=None).stderr
+
+
+def test_directory_that_tells_nothing(daemon: Daemon) -> None:
+    """
+    S2: of a job whose directory does not say what it was, the output stays, and that is said.
+    """
+    job_id = daemon.submit("tell")
+    daemon.final(job_id)
+    daemon.stop()
+    folder = Path(daemon.home.job(job_id))
+    (folder / "job.json").write_text("{")
+    os.unlink(daemon.home.database)
+    daemon.start()
+    assert said(daemon, "store.rebuilt jobs=0 unknown=1")
+    assert daemon.jobs() == []
+    assert (folder / "output.log").stat().st_size > 0
+
+
+def test_card_holds_no_secret(daemon: Daemon) -> None:
+    """
+    S2: what a job's directory tells of it is for its owner only, and has no secret in it.
+    """
+    told = daemon.puppet("tell", "--", "--password=hunter2", env={"MCLI_DETACH": "1"})
+    job_id = told.stdout.strip()
+    daemon.final(job_id)
+    card = Path(daemon.home.job(job_id)) / "job.json"
+    assert card.stat().st_mode & 0o777 == 0o600
+    assert "hunter2" not in card.read_text()
+
+
+# An old copy --------------------------------------------------------------------------------
+
+
+def copied(database: str) -> Path:
+    """A backup as SQLite makes it, while the daemon runs."""
+    copy = Path(database).with_name("yesterday")
+    with closing(sqlite3.connect(database)) as now, closing(sqlite3.connect(copy)) as then:
+        now.backup(then)
+    return copy
+
+
+def restored(daemon: Daemon, copy: Path) -> None:
+    """The backup is put in the place of the store of a daemon that is dead."""
+    for part in ("-wal", "-shm"):
+        Path(daemon.home.database + part).unlink(missing_ok=True)
+    shutil.move(copy, daemon.home.database)
+
+
+def test_restored_backup(stopped: Daemon, gate: Gate) -> None:
+    """
+    S11: with an old copy of the store, jobs that have begun since are not begun again: neither
+    one that was queued then and runs now, nor one that has ended; one that the copy does not
+    know is listed from its directory, and runs on. What had not begun is not known any more.
+    """
+    daemon = stopped.start(MCLI_WORKERS="2")
+    old = [daemon.submit("obey", gate.path) for _ in range(2)]
+    before = [gate.arrival(), gate.arrival()]
+    ends, runs = daemon.submit("leave", "7"), daemon.submit("obey", gate.path)
+    copy = copied(daemon.home.database)
+    before[0].leave()
+    inside = [gate.arrival()]
+    assert daemon.final(ends)["exit_code"] == 7
+    before[1].leave()
+    since = daemon.submit("obey", gate.path)
+    inside.append(gate.arrival())
+    waits = daemon.submit("tell")
+    daemon.kill9()
+    restored(daemon, copy)
+    daemon.start(MCLI_WORKERS="2")
+    assert [daemon.final(job_id)["state"] for job_id in old] == ["succeeded", "succeeded"]
+    assert daemon.final(ends)["exit_code"] == 7
+    for each in inside:
+        each.leave()
+    assert [daemon.final(job_id)["state"] for job_id in (runs, since)] == ["succeeded"] * 2
+    assert sorted(begun(daemon)) == sorted([*old, ends, runs, since])
+    assert waits not in {job["id"] for job in daemon.jobs()}
+    assert said(daemon, "store.rebuilt jobs=1 unknown=0")
+    assert said(daemon, f"job.overtaken job_id={runs}")
+
+
+# A full disk --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(stopped: Daemon) -> Iterator[Daemon]:
+    """A daemon that is not started yet, with its state directory on a disk of 64 MiB."""
+    root = stopped.home.root
+    os.makedirs(root, mode=0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m,mode=0700", "none", root],
+        capture_output=True,
+        text=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield stopped
+    stopped.close()
+    subprocess.run(["umount", root], check=True)
+
+
+def fill(folder: str) -> Path:
+    """A file of all the room that there is."""
+    path = Path(folder) / "filler"
+    with open(path, "wb", buffering=0) as file, suppress(OSError):
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while file.write(b"x" * size) == size:
+                    pass
+    return path
+
+
+def test_full_disk(small: Daemon, gate: Gate) -> None:
+    """
+    S4: on a full disk no job is accepted: a caller runs its body here, with one line that says
+    why, a request is told 507 and ``accepted: false``. A job that runs ends as it ends: the
+    room that was held for that is given away, and held again when there is some.
+    """
+    daemon = small.start(f"--app={PUPPET}")
+    ballast = Path(daemon.home.ballast)
+    assert ballast.stat().st_blocks * 512 >= 8 << 20
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    filler = fill(daemon.home.root)
+    answers = [ask(daemon, "POST", "/v1/jobs", json={"app": "puppet", "command": "tell"})]
+    caller = daemon.puppet("tell")
+    inside.leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert not ballast.exists()
+    answers.append(ask(daemon, "POST", "/v1/jobs", json={"app": "puppet", "command": "tell"}))
+    for answer in answers:
+        assert (answer.status_code, answer.json()["accepted"]) == (507, False)
+    assert caller.stdout == "job None None\n"
+    assert re.search(r"^mcli: .*full; running here$", caller.stderr, re.MULTILINE)
+    filler.unlink()
+    after = daemon.puppet("tell").stdout.split()[1]
+    assert ballast.exists()
+    assert begun(daemon) == [job_id, "here", after]
+
+
+def test_start_on_a_full_disk(small: Daemon, gate: Gate) -> None:
+    """
+    S4: a daemon that is started on a full disk ends the jobs that have ended meanwhile.
+    """
+    daemon = small.start()
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    with ended(inside.pid):
+        inside.tell("sys.exit(7)")
+    fill(daemon.home.root)
+    assert daemon.start().final(job_id)["exit_code"] == 7
