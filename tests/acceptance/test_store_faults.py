@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone
+from mcli.ticket import lock_holder
 
-SHOP = str(PROGRAMS / "shop.py")
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone
 
 
 @contextmanager
@@ -299,3 +299,87 @@ def test_start_on_a_full_disk(small: Daemon, gate: Gate) -> None:
         inside.tell("sys.exit(7)")
     fill(daemon.home.root)
     assert daemon.start().final(job_id)["exit_code"] == 7
+
+
+# A failing disk -----------------------------------------------------------------------------
+
+
+@contextmanager
+def injected(pid: int, fault: str) -> Iterator[None]:
+    """System calls of a process fail meanwhile, as ``strace -e inject`` has it."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    call = fault.partition(":")[0]
+    words = ["strace", "-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={fault}"]
+    with subprocess.Popen([*words, "-o", os.devnull], stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        told = tracer.stderr.readline()
+        if "attached" not in told:
+            pytest.skip(f"strace may not trace here: {told.strip()}")
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
+def test_disk_that_fails(stopped: Daemon, gate: Gate) -> None:
+    """
+    S5: while the disk fails, nothing is acknowledged, and nobody is told that it surely was not
+    accepted: a caller takes the job in the store and runs it here. What has run ends when the
+    disk works again, on another connection, after a look through the store.
+    """
+    daemon = stopped.start(f"--app={PUPPET}")
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    with injected(daemon.pid, "fdatasync:error=EIO"):
+        answer = ask(daemon, "POST", "/v1/jobs", json={"app": "puppet", "command": "tell"})
+        caller = daemon.puppet("tell")
+        inside.leave()
+        while not said(daemon, f"job.unwritten job_id={job_id}"):
+            assert daemon.job(job_id)["state"] == "running"
+    assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
+    assert "accepted" not in answer.json()
+    assert "Retry-After" not in answer.headers
+    assert caller.stdout == "job None None\n"
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert begun(daemon) == [job_id, "here"]
+    daemon.stop()
+    with closing(sqlite3.connect(daemon.home.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_daemon_killed_on_a_disk_that_fails(daemon: Daemon) -> None:
+    """
+    S5: what could not be made durable may come to light when the log is read after a crash.
+    Whoever ran it here has its id, so that it is not run a second time.
+    """
+    with injected(daemon.pid, "fdatasync:error=EIO"):
+        caller = daemon.puppet("tell")
+        daemon.kill9()
+    assert caller.stdout == "job None None\n"
+    daemon.start()
+    (job,) = daemon.jobs()
+    assert (job["route"], job["state"]) == ("local", "succeeded")
+    assert begun(daemon) == ["here"]
+
+
+def test_daemon_killed_during_a_commit(daemon: Daemon) -> None:
+    """
+    D4: killed in the middle of a commit, the daemon has accepted a job or it has not. Its caller
+    finds out which, or says that the job is the daemon's: each body runs once.
+    """
+    daemon.puppet("tell")
+    callers = 1
+    for fault in ("pwrite64:signal=KILL:when=2", "fdatasync:signal=KILL:when=1"):
+        pid = daemon.pid
+        with injected(pid, fault):
+            while lock_holder(daemon.home.lock) == pid:
+                called = daemon.puppet("tell", env={"MCLI_RECONNECT": "0.1"}, code=None)
+                assert called.returncode in (0, 75)
+                callers += 1
+        daemon.start()
+        for job in daemon.jobs():
+            daemon.final(job["id"])
+    assert len(daemon.starts()) == callers
+    with_id = [job_id for job_id in begun(daemon) if job_id != "here"]
+    assert len(with_id) == len(set(with_id))
