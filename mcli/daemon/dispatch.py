@@ -742,6 +742,7 @@ class Dispatcher:
             jobs=self.counts(),
             workers=sum(1 for _ in self.pool),
             commits=self._store.commits,
+            wal_bytes=self._store.log_bytes,
             log_bytes=self._log_bytes + sum(live.size for live in self._live.values()),
         )
 

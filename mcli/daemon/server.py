@@ -44,6 +44,7 @@ from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
+from mcli.store.place import check_place
 from mcli.store.store import Store
 from mcli.ticket import lock_holder
 from mcli.version import PROTOCOL, __version__
@@ -97,6 +98,7 @@ def serve(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     try:
+        check_place(home.root)
         home.create()
         lock = _lock(home)
     except AlreadyRunning:

@@ -7,6 +7,8 @@ fails. A future is resolved after the commit, never before, so that what has bee
 anybody survives a power cut.
 """
 
+import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +21,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from mcli.errors import StoreError
 from mcli.store import database
+
+log = logging.getLogger("mcli.store")
 
 BATCH_MAX: Final = 500
 """Writes in one commit, so that a flood does not hold up the first of them for long."""
@@ -52,6 +56,7 @@ class Store:
         self._doubted = False
         """The disk has failed, and what it holds was not looked through since."""
 
+        self._alarmed = False
         self._logged_since: float | None = None
         """When the oldest page came into the write-ahead log, which keeps what it has forgotten."""
 
@@ -130,6 +135,7 @@ class Store:
     def _run(self) -> None:
         while batch := self._take():
             self._commit([write for write in batch if write.is_wanted()])
+            self._watch_log()
             if self._logged_since is None:
                 self._logged_since = time.monotonic()
             elif time.monotonic() - self._logged_since > LOG_S:
@@ -152,6 +158,24 @@ class Store:
         self._logged_since = None
         if self._connection is not None and not database.empty_log(self._connection):
             self._logged_since = time.monotonic()
+
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def _watch_log(self) -> None:
+        """Say it, once, when somebody's reading keeps the log from being emptied."""
+        size = self.log_bytes
+        if size > database.WAL_KEPT and not self._alarmed:
+            log.warning(
+                "store.log_pinned bytes=%d: another program reads %s and does not come to an end; "
+                "until it does, the log grows", size, self.path,
+            )  # fmt: skip
+        self._alarmed = size > database.WAL_KEPT
 
     def _commit(self, batch: "Sequence[_Write]") -> None:
         committing = False

@@ -5,6 +5,7 @@ Each test makes the fault itself: another process that writes, pages turned over
 without room, system calls that fail, the copy of yesterday.
 """
 
+import ctypes
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import requests
 
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
 
 
 @contextmanager
@@ -48,15 +49,15 @@ sys.stdin.read()
 """
 
 
-def ask(daemon: Daemon, method: str, path: str, **options: object) -> requests.Response:
+def ask(daemon: Daemon, method: str, path: str, json: object = None) -> requests.Response:
     """A request as any HTTP client makes it."""
     url = daemon.mcli("daemon", "status", "--json").stdout
     address = re.search(r'"address": "([^"]+)"', url)
     assert address is not None
     headers = {"Authorization": f"Bearer {Path(daemon.home.token).read_text().strip()}"}
     return requests.request(
-        method, address[1] + path, headers=headers, timeout=DEADLINE_S, **options
-    )  # type: ignore[arg-type]
+        method, address[1] + path, headers=headers, timeout=DEADLINE_S, json=json
+    )
 
 
 def begun(daemon: Daemon) -> list[str]:
@@ -383,3 +384,58 @@ def test_daemon_killed_during_a_commit(daemon: Daemon) -> None:
     assert len(daemon.starts()) == callers
     with_id = [job_id for job_id in begun(daemon) if job_id != "here"]
     assert len(with_id) == len(set(with_id))
+
+
+# A network file system ----------------------------------------------------------------------
+
+SERVE = """
+import os, struct, sys
+# A file system of one empty directory: what the kernel asks before it gives up.
+fd = int(sys.argv[1])
+attributes = struct.pack("<6Q10I", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0o40700, 2, os.getuid(), 0, 0, 512, 0)
+while True:
+    asked = os.read(fd, 1 << 17)
+    _, kind, unique, *_ = struct.unpack_from("<IIQQIIII", asked)
+    error, body = -2, b""
+    if kind == 26:  # init
+        error, body = 0, struct.pack("<4I2H3I", 7, 12, 0, 0, 0, 0, 1 << 16, 0, 0)[:24]
+    elif kind == 3:  # getattr
+        error, body = 0, struct.pack("<QII", 60, 0, 0) + attributes
+    elif kind in (2, 36, 38):  # forget, interrupt, destroy: no answer
+        continue
+    os.write(fd, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
+"""
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Iterator[Path]:
+    """A directory that the kernel calls ``fuse.sshfs``."""
+    place = tmp_path / "remote"
+    place.mkdir()
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        pytest.skip(f"no file system can be served here: {error}")
+    options = f"fd={fd},rootmode=40000,user_id={os.getuid()},group_id=0".encode()
+    if libc.mount(b"there", bytes(place), b"fuse.sshfs", 0, options):
+        os.close(fd)
+        pytest.skip(f"no file system can be mounted here: {os.strerror(ctypes.get_errno())}")
+    server = subprocess.Popen([sys.executable, "-c", SERVE, str(fd)], pass_fds=[fd])
+    os.close(fd)
+    yield place
+    libc.umount2(bytes(place), 2)
+    server.kill()
+    server.wait()
+
+
+def test_network_file_system(stopped: Daemon, remote: Path) -> None:
+    """
+    S6: no daemon starts with its store on a network file system: the line says what would be
+    right, and nothing is put there. A command runs in its caller's process.
+    """
+    env = {"MCLI_HOME": str(remote / "home")}
+    told = stopped.mcli("daemon", "start", "--foreground", "--port", "0", code=125, env=env)
+    assert "network file system (fuse.sshfs)" in told.stderr
+    assert "MCLI_HOME" in told.stderr
+    assert stopped.puppet("tell", env=env).stdout == "job None None\n"

@@ -326,6 +326,29 @@ def test_kill_loses_no_acknowledged_job(path: str, acknowledged: int) -> None:
     assert counted == len(kept)
 
 
+def test_reader_that_does_not_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S8: a log that somebody's reading keeps from being emptied is said, once, until it ends."""
+    monkeypatch.setattr(database, "WAL_KEPT", 1 << 20)
+    store.write(submit, new_id()).result(WAIT_S)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM jobs").fetchone()
+        while store.log_bytes < 2 << 20:
+            store.write(write_much).result(WAIT_S)
+        reader.execute("COMMIT")
+    store.write(submit, new_id()).result(WAIT_S)
+    assert [each.getMessage().split()[0] for each in caplog.records] == ["store.log_pinned"]
+    while store.log_bytes:  # once nothing is written for a moment, it is emptied
+        pass
+
+
+def write_much(conn: Connection) -> None:
+    conn.exec_driver_sql("CREATE TABLE IF NOT EXISTS much (x)")
+    conn.exec_driver_sql("INSERT INTO much VALUES (zeroblob(500000))")
+
+
 STRUCK = """
 import os, sys
 from mcli import queue
@@ -352,7 +375,7 @@ for count in range(int(sys.argv[3])):
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
 def test_kill_at_each_call_of_a_commit(tmp_path: Path, call: str) -> None:
-    """D4: whichever write or sync a kill strikes, all that was acknowledged is stored, and sound."""
+    """D4: whichever write or sync a kill strikes, all that was acknowledged is stored."""
     count = 24
     fill(str(tmp_path / "spare.0.db"), 1)  # made here, where the calls are not counted
     for each in range(1, count):
