@@ -257,8 +257,23 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
         now=time.time(),
     )
     if owner == "here":
+        _sign(home.job(job_id))
         return None
     return _again(home, job_id, 0), job_id
+
+
+def _sign(folder: str) -> None:
+    """Tell later daemons which process has the job: its number alone could be another's by then.
+
+    Best effort: without it, the number has to do.
+    """
+    from mcli.ticket import identify, take
+
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        fd = take(folder, 1, identify(os.getpid()))
+        if fd is not None:
+            os.close(fd)
 
 
 def _give_back(home: Home, job_id: str) -> None:

@@ -41,12 +41,21 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
         return settle(job, store, home)
-    if job.pid is None or started_ticks(job.pid) is None:  # the caller that took it has gone
+    if not _caller_lives(job, home):
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.LOST, reason=Reason.CLIENT_GONE,
         ).result()  # fmt: skip
     return False
+
+
+def _caller_lives(job: JobInfo, home: Home) -> bool:
+    """Whether the process that has taken the job to run it itself is still there."""
+    try:
+        owner = holder(home.job(job.id), job.attempt)
+    except FileNotFoundError:  # it had no room to say which one it is
+        return job.pid is not None and started_ticks(job.pid) is not None
+    return owner is not None and owner.alive()
 
 
 def settle(job: JobInfo, store: Store, home: Home) -> bool:

@@ -269,7 +269,7 @@ class Worker:
         spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
         with contextlib.suppress(OSError):  # a full disk
-            write_card(order.folder, order.card)
+            write_card(order.folder, order.card, now_s=time.monotonic())
         attempt = Attempt(order)
         attempt.begin(spare)
         failpoint.reach("forked")
