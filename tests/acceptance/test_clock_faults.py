@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -174,6 +175,9 @@ def test_number_that_is_used_again(daemon: Daemon, gate: Gate) -> None:
     kill_all(daemon, inside)
     with ended(inside.pid):
         os.kill(inside.pid, signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE_S
+    while os.path.exists(f"/proc/{inside.pid}") and time.monotonic() < deadline:
+        pass  # until its new parent has waited for it, its number is taken
     other = daemon.begin(sys.executable, "-c", NUMBERED, str(inside.pid), stdin=subprocess.PIPE)
     assert other.stdout is not None
     told = other.stdout.readline().strip()

@@ -302,6 +302,39 @@ def test_start_on_a_full_disk(small: Daemon, gate: Gate) -> None:
     assert daemon.start().final(job_id)["exit_code"] == 7
 
 
+# Who has it open ----------------------------------------------------------------------------
+
+
+def opened(pid: int, database: str) -> list[tuple[str, int]]:
+    """What a process has open of the store, and how."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            name = os.readlink(fd)
+            if name.startswith(database):
+                info = Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text()
+                flags = int(info.partition("flags:")[2].split()[0], 8)
+                found.append((name.removeprefix(database), flags & os.O_ACCMODE))
+    return found
+
+
+def test_one_process_writes_by_one_handle(shared: Daemon, gate: Gate) -> None:
+    """
+    S9, S10: the daemon has the database open for writing once, and maps only its index; no
+    worker and no job has any of its files.
+    """
+    database = shared.home.database
+    shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    shared.jobs()
+    assert opened(shared.pid, database).count(("", os.O_RDWR)) == 1
+    maps = {line.split()[-1] for line in Path(f"/proc/{shared.pid}/maps").read_text().splitlines()}
+    assert {name for name in maps if name.startswith(database)} <= {f"{database}-shm"}
+    others = set(shared.processes()) - {shared.pid}
+    assert {inside.pid, inside.ppid} <= others
+    assert {pid: opened(pid, database) for pid in others} == {pid: [] for pid in others}
+
+
 # A failing disk -----------------------------------------------------------------------------
 
 
