@@ -25,7 +25,7 @@ from typing import Any, Final
 from mcli.appbook import Entry
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
-from mcli.daemon.attach import Caller
+from mcli.daemon.attach import TOO_MANY, Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.ballast import Ballast
 from mcli.daemon.bind import Bound, bind
@@ -164,7 +164,11 @@ class _Server:
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),
-            Listener(self._home.attach_socket, lambda connection: _greet(dispatcher, connection)),
+            Listener(
+                self._home.attach_socket,
+                lambda connection: _greet(dispatcher, connection),
+                refusal=TOO_MANY,
+            ),
         ]
         for job in adopted:
             dispatcher.adopt(job)

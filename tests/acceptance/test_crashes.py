@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -663,7 +663,7 @@ def test_output_that_there_is_no_room_for(stopped: Daemon, gate: Gate) -> None:
 
 def test_too_many_open_files(stopped: Daemon) -> None:
     """
-    With too few descriptors for its callers, the daemon lets them wait or run the body
+    R1: with too few descriptors for its callers, the daemon lets them wait or run the body
     themselves; all of them end, each body is begun once, and the log is not flooded.
     """
     daemon = stopped
@@ -677,6 +677,28 @@ def test_too_many_open_files(stopped: Daemon) -> None:
         assert caller.returncode == 0
     assert len(daemon.starts()) == len(callers)
     assert os.path.getsize(daemon.home.log) < 1 << 20
+
+
+def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
+    """
+    R1: while a client holds all descriptors that the daemon may have, a caller is told at once,
+    and runs the body itself; a job that runs ends as it ends. Then all is as before.
+    """
+    daemon = stopped
+    limited(daemon, "-n 64")
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    with ExitStack() as held:
+        for _ in range(64):
+            wire = held.enter_context(socket.socket(socket.AF_UNIX))
+            wire.connect(daemon.home.attach_socket)
+        caller = daemon.puppet("tell")
+        inside.leave()
+    assert caller.stdout == "job None None\n"
+    assert "the daemon has as many files open as it may; running here" in caller.stderr
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert daemon.puppet("tell").stdout.startswith("job 0")
+    assert len(daemon.starts()) == 3
 
 
 # Nothing is left ----------------------------------------------------------------------------
