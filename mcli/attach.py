@@ -228,7 +228,8 @@ def submit(
                 raise  # nothing was sent
             break
         try:
-            wire.send(frames.SUBMIT, asked, fds)
+            with contextlib.suppress(BrokenPipeError):  # it would not hear, and may have said why
+                wire.send(frames.SUBMIT, asked, fds)
             kind, answer = wire.answer()
         except (OSError, ValueError):
             wire.close()
