@@ -21,7 +21,7 @@ import pytest
 
 from mcli.ids import new_id
 from mcli.store.arbiter import settle
-from mcli.ticket import Identity, identify, ticket_path
+from mcli.ticket import Identity, holder, identify, pid_namespace, ticket_path
 
 from .daemon import DEADLINE_S, Daemon, Gate, Inside, ended
 
@@ -125,7 +125,9 @@ def test_reboot_while_a_caller_ran_its_job(
     assert states == {"here": ("running", None), "gone": ("lost", "client_gone")}
 
 
-def test_container_that_was_started_again(stopped: Daemon, gate: Gate) -> None:
+def test_container_that_was_started_again(
+    stopped: Daemon, gate: Gate, stranger: "subprocess.Popen[bytes]"
+) -> None:
     """
     T4: the same boot, and another world of numbers: what ran in the one that has ended is lost,
     whoever has its numbers now, and is not begun again.
@@ -141,9 +143,14 @@ def test_container_that_was_started_again(stopped: Daemon, gate: Gate) -> None:
     daemon.kill9()
     assert inside.gone()
     daemon.inside = []
+    ticket = holder(daemon.home.job(job_id), 1)
+    assert ticket is not None
+    assert ticket.pid_namespace != pid_namespace()
+    namesake = replace(identify(stranger.pid), pid_namespace=ticket.pid_namespace)
+    give_ticket(daemon, job_id, namesake)
     job = daemon.start().final(job_id)
     assert (job["state"], job["reason"]) == ("lost", "worker_lost")
-    assert daemon.puppet("tell").returncode == 0
+    assert stranger.poll() is None
     assert [start[0] for start in daemon.starts()].count(job_id) == 1
 
 

@@ -298,6 +298,7 @@ def test_start_on_a_full_disk(small: Daemon, gate: Gate) -> None:
     daemon.kill9()
     with ended(inside.pid):
         inside.tell("sys.exit(7)")
+    without_log(daemon)  # which has room in it
     fill(daemon.home.root)
     assert daemon.start().final(job_id)["exit_code"] == 7
 
