@@ -125,6 +125,11 @@ class Home:
                     f"others can write to the state directory {folder} "
                     f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
                 )
+            if os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise UnsafeHome(
+                    f"the state directory {folder} is on a read-only file system; "
+                    "set MCLI_HOME to a directory that you can write to"
+                )
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise UnsafeHome(
                     f"the state directory {folder} is not writable; run: chmod 700 {folder}"

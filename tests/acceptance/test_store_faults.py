@@ -49,6 +49,24 @@ sys.stdin.read()
 """
 
 
+@contextmanager
+def injected(pid: int, fault: str) -> Iterator[None]:
+    """System calls of a process fail meanwhile, as ``strace -e inject`` has it."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    call = fault.partition(":")[0]
+    words = ["strace", "-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={fault}"]
+    with subprocess.Popen([*words, "-o", os.devnull], stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        told = tracer.stderr.readline()
+        if "attached" not in told:
+            pytest.skip(f"strace may not trace here: {told.strip()}")
+        try:
+            yield
+        finally:
+            tracer.terminate()
+
+
 def ask(daemon: Daemon, method: str, path: str, json: object = None) -> requests.Response:
     """A request as any HTTP client makes it."""
     url = daemon.mcli("daemon", "status", "--json").stdout
@@ -303,6 +321,46 @@ def test_start_on_a_full_disk(small: Daemon, gate: Gate) -> None:
     assert daemon.start().final(job_id)["exit_code"] == 7
 
 
+# A disk that cannot be written --------------------------------------------------------------
+
+
+def test_read_only_file_system(small: Daemon) -> None:
+    """
+    S3: on a file system that cannot be written, no daemon starts: that is said, with what would
+    be right, and a command runs in its caller's process. Nothing is lost by it.
+    """
+    root = small.home.root
+    job_id = small.start().submit("tell")
+    small.final(job_id)
+    small.stop()
+    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    try:
+        told = small.mcli("daemon", "start", "--port", "0", code=125).stderr
+        caller = small.puppet("tell")
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", root], check=True)
+    assert told == (
+        f"mcli: the state directory {root} is on a read-only file system; "
+        "set MCLI_HOME to a directory that you can write to\n"
+    )
+    assert (caller.stdout, caller.stderr) == ("job None None\n", "aside\n")
+    assert [job["id"] for job in small.start().jobs()] == [job_id]
+
+
+def test_store_that_turns_read_only(daemon: Daemon) -> None:
+    """
+    S3: a store that the daemon cannot write any more takes no job: a caller, who can, takes it
+    there and runs its body here. What is known can still be asked.
+    """
+    with injected(daemon.pid, "pwrite64:error=EROFS"):
+        answer = ask(daemon, "GET", "/v1/jobs")
+        caller = daemon.puppet("tell")
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert caller.stdout == "job None None\n"
+    after = daemon.puppet("tell").stdout.split()[1]
+    assert begun(daemon) == ["here", after]
+
+
 # Who has it open ----------------------------------------------------------------------------
 
 
@@ -337,24 +395,6 @@ def test_one_process_writes_by_one_handle(shared: Daemon, gate: Gate) -> None:
 
 
 # A failing disk -----------------------------------------------------------------------------
-
-
-@contextmanager
-def injected(pid: int, fault: str) -> Iterator[None]:
-    """System calls of a process fail meanwhile, as ``strace -e inject`` has it."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    call = fault.partition(":")[0]
-    words = ["strace", "-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={fault}"]
-    with subprocess.Popen([*words, "-o", os.devnull], stderr=subprocess.PIPE, text=True) as tracer:
-        assert tracer.stderr is not None
-        told = tracer.stderr.readline()
-        if "attached" not in told:
-            pytest.skip(f"strace may not trace here: {told.strip()}")
-        try:
-            yield
-        finally:
-            tracer.terminate()
 
 
 def test_disk_that_fails(stopped: Daemon, gate: Gate) -> None:
