@@ -41,7 +41,9 @@ def card_path(folder: str) -> str:
 
 
 def write_card(folder: str, card: dict[str, Any], *, now_s: float) -> None:
-    """Put it into the job's directory. Not made durable: the row is, and this is the spare.
+    """Put it into the job's directory, as its worker, which is the process that calls this.
+
+    Not made durable: the row is, and this is the spare.
 
     Args:
         now_s: Of ``time.monotonic``.
@@ -49,7 +51,9 @@ def write_card(folder: str, card: dict[str, Any], *, now_s: float) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(card_path(folder), flags, 0o600)
     try:
-        view = memoryview(json.dumps({**card, "began_s": now_s}).encode("ascii"))
+        view = memoryview(
+            json.dumps({**card, "worker_pid": os.getpid(), "began_s": now_s}).encode("ascii")
+        )
         while view:
             view = view[os.write(fd, view) :]
     finally:
@@ -67,6 +71,12 @@ def read_began(folder: str) -> float | None:
     """When the newest attempt began, of ``time.monotonic``: to be asked while it lives."""
     began_s = _read(folder).get("began_s")
     return began_s if isinstance(began_s, float) else None
+
+
+def read_worker(folder: str) -> int | None:
+    """The process that has begun the newest attempt: to be asked while that one lives."""
+    worker_pid = _read(folder).get("worker_pid")
+    return worker_pid if isinstance(worker_pid, int) else None
 
 
 def _read(folder: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcli import queue
 from mcli.card import read_card
-from mcli.daemon.verdict import verdict
+from mcli.daemon.verdict import ending_of
 from mcli.home import Home
 from mcli.ids import is_id
 from mcli.outcome import Outcome, outcome_path, read_outcome
@@ -70,7 +70,8 @@ def _restore_one(conn: "Connection", folder: str, card: dict[str, Any]) -> None:
     queue.restore(conn, attempt=attempt, known=card | {"on_finish": None})
     ended_at = os.stat(outcome_path(folder, attempt)).st_mtime
     job = {"job_id": card["id"], "attempt": attempt}
-    queue.finish(conn, now=ended_at, **job, **verdict(outcome))
+    ending = ending_of(queue.get(conn, card["id"]), outcome)  # of what it ran nothing is kept
+    queue.finish(conn, now=ended_at, **job, **ending.columns())
 
 
 def _outcome(folder: str, attempt: int) -> Outcome | None:
