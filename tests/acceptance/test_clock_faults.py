@@ -62,7 +62,7 @@ def test_clock_that_was_set(stopped: Daemon, gate: Gate) -> None:
     T1: the clock was set by a day, forward or back, while jobs ran: a timeout comes after the
     time that it says, not at once, and not a day later.
     """
-    daemon = stopped.start(MCLI_TIMEOUT="60", MCLI_GRACE="0.1")
+    daemon = stopped.start(MCLI_GRACE="0.1")
     forward, back = (daemon.submit("obey", gate.path) for _ in range(2))
     inside = {each.job_id: each for each in (gate.arrival(), gate.arrival())}
     kill_all(daemon, inside[forward])
