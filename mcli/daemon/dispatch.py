@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
 from mcli.card import card_of
+from mcli.daemon import recovery
 from mcli.daemon.acceptance import acceptance
 from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import Orphans
+from mcli.daemon.orphans import REPORT_S, Orphans
 from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
-from mcli.daemon.recovery import settle
+from mcli.daemon.readers import Readers
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError, StoreFull
@@ -40,12 +41,12 @@ from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import App, Invocation, Stdio
 from mcli.job import AttemptInfo, JobInfo, timestamp
-from mcli.outcome import Outcome
+from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, holder, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.readers = Readers()
         self.leaving = False
         """It ends now, and nobody is let wait any longer."""
 
@@ -291,8 +293,9 @@ class Dispatcher:
         assert live.info is not None
         log.warning("job.overtaken job_id=%s attempt=%d", live.id, live.info.attempt)
         del self._live[live.id]
-        if settle(live.info, self._store, self.home):
-            self.adopt(self.get(live.id))
+        info = recovery.settle(live.id, self._store, self.home)
+        if info.state in (State.RUNNING, State.STOPPING):
+            self.adopt(info)
         live.info = self.get(live.id)
         live.notify()
         self.look()
@@ -635,6 +638,29 @@ class Dispatcher:
         elif live.orphan is not None and kind == frames.SIGNAL:
             live.orphan.signal(payload["signal"])
 
+    async def settle(self, job_id: str) -> JobInfo:
+        """End a run whose process is gone: from what it has left, else as ``lost``.
+
+        One that lives is left alone.
+
+        Raises:
+            UnknownJob: No such job.
+        """
+        live = self._live.get(job_id)
+        if live is None:
+            info = await asyncio.to_thread(recovery.settle, job_id, self._store, self.home)
+            if info.is_final:
+                self._tell_ended(info)
+            self.look()  # it may be queued again
+            return info
+        attempt, deadline = live.attempt, time.monotonic() + REPORT_S
+        while live.is_at(attempt) and (left := deadline - time.monotonic()) > 0:
+            await live.changed(left)  # whoever looks after it is about to tell its end
+        folder = self.home.job(job_id)
+        if live.is_at(attempt) and is_taken(folder, attempt) and not _lives(folder, attempt):
+            await self._finish(live, attempt, read_outcome(folder, attempt))
+        return self.get(job_id)
+
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended; its files are the caller's to remove.
 
@@ -789,6 +815,11 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task.failed", exc_info=task.exception())
+
+
+def _lives(folder: str, attempt: int) -> bool:
+    owner = holder(folder, attempt)
+    return owner is None or owner.alive()
 
 
 def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:

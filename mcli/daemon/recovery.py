@@ -41,9 +41,17 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
         after = page[-1].id
 
 
+def settle(job_id: str, store: Store, home: Home) -> JobInfo:
+    """The same for one job that nobody looks after; the job as it is then."""
+    job = store.read(queue.get, job_id)
+    if not job.is_final:
+        _lives(job, store, home)
+    return store.read(queue.get, job_id)
+
+
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
-        return settle(job, store, home)
+        return _settle(job, store, home)
     if not _caller_lives(job, home):
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
@@ -61,7 +69,7 @@ def _caller_lives(job: JobInfo, home: Home) -> bool:
     return owner is not None and owner.alive()
 
 
-def settle(job: JobInfo, store: Store, home: Home) -> bool:
+def _settle(job: JobInfo, store: Store, home: Home) -> bool:
     """Put back or finish *job*; True if its process lives."""
     folder = home.job(job.id)
     begun = newest(folder)

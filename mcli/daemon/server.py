@@ -23,6 +23,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from mcli.appbook import Entry
+from mcli.daemon import removal, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import TOO_MANY, Caller
@@ -36,8 +37,10 @@ from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
 from mcli.daemon.rebuild import rebuild
 from mcli.daemon.recovery import recover
+from mcli.daemon.retention import Retention
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
+from mcli.daemon.systemd import Notices
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
 from mcli.errors import MCLIError
@@ -146,6 +149,7 @@ class _Server:
         self._given = given
         self._i_know = i_know
         self._stop = asyncio.Event()
+        self._notices = Notices()
 
     async def run(self) -> int:
         """Start, serve, stop."""
@@ -161,8 +165,7 @@ class _Server:
             await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._home.address)
+            self._clear()
         log.info("daemon.stopped")
         return 0
 
@@ -170,6 +173,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
+        left = removal.settle(self._home.jobs, store)
         rebuild(store, self._home)
         adopted = recover(store, self._home)
         self._handle_signals(dispatcher)
@@ -189,6 +193,9 @@ class _Server:
         web = asyncio.create_task(server.serve(sockets=[bound.socket]))
         look = asyncio.create_task(self._look(dispatcher, apps))
         tell = asyncio.create_task(webhooks.run())
+        retention = Retention(self._home, self._settings, store, dispatcher.readers)
+        dispatcher.ended.append(lambda _job: retention.wake())
+        tidy = asyncio.create_task(retention.run(left))
         apps.begin(self._entries)
         _report_ready(dispatcher, self._home, bound, apps.count, self._entries, self._given)
         for entry in self._entries:
@@ -196,28 +203,31 @@ class _Server:
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
         _keep_what_is_there()
+        self._notices.tell("READY=1")
         await self._stop.wait()
+        self._notices.tell("STOPPING=1")
         log.info("daemon.stopping")
         dispatcher.drain()
         for listener in listeners:
             listener.close()
         look.cancel()
         tell.cancel()
+        tidy.cancel()
         apps.close()
         dispatcher.pool.close()
         server.stop()
         await web
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+        signals.obey(self._stop.set, self._clear)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
 
-    def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
-            os._exit(1)  # the second time: now
-        self._stop.set()
+    def _clear(self) -> None:
+        """Remove what says that a daemon is here. It holds the lock: this is nobody else's."""
+        home = self._home
+        for path in (home.address, home.address + ".tmp", home.attach_socket, home.worker_socket):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""
