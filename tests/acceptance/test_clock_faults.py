@@ -211,7 +211,9 @@ def test_no_deadline_by_the_clock_that_is_set() -> None:
     }
     assert {line.partition(":")[0] for line in found} <= {
         "attach.py",  # the end of a job that ran here
+        "cli/clean.py",  # ages
         "cli/jobs.py",  # ages
+        "daemon/cleanup.py",  # ages of jobs that have ended
         "daemon/dispatch.py",  # when the daemon was started; what is due
         "daemon/webhooks.py",  # due at a date, and never more than LOOK_S away
         "routing.py",
