@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from typing import Any
+from typing import Any, Final
 
 from mcli import frames
 from mcli.daemon import audit
@@ -15,7 +15,7 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
 from mcli.daemon.live import Live
 from mcli.daemon.verdict import ending
-from mcli.errors import MCLIError, ProtocolMismatch, RequestError
+from mcli.errors import MCLIError, ProtocolMismatch, Refused, RequestError
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
@@ -25,6 +25,12 @@ from mcli.version import PROTOCOL, __version__
 log = logging.getLogger("mcli.attach")
 
 BLOCK_BYTES = 1 << 18
+
+TOO_MANY: Final = frames.encode(
+    frames.REFUSED,
+    {"code": Refused.code, "message": "the daemon has as many files open as it may"},
+)
+"""What a caller is told for whom no descriptor is left: it was not even heard."""
 
 
 class Caller:

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 
 from mcli import family
+from mcli.card import read_began
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import Log
+from mcli.ticket import Identity, identify
 
 log = logging.getLogger("mcli.jobs")
 
@@ -41,6 +43,19 @@ class Streams:
                 os.close(fd)
 
 
+def _identity(pid: int) -> Identity | None:
+    try:
+        return identify(pid)
+    except ProcessLookupError:  # it has just ended
+        return None
+
+
+def _left_s(folder: str, timeout_s: float) -> float:
+    """How long the attempt may still run; all of it anew, if it is not known when it began."""
+    began_s = read_began(folder)
+    return timeout_s if began_s is None else max(0.0, began_s + timeout_s - time.monotonic())
+
+
 class Orphan:
     """Looks after one such job. *grew* is called with the size of its record log."""
 
@@ -57,6 +72,7 @@ class Orphan:
         assert info.pid is not None
         self._info = info
         self._pid = info.pid
+        self._process = _identity(self._pid)
         self._folder = folder
         self._streams = streams
         self._kinds = dict(streams.fds)
@@ -68,8 +84,8 @@ class Orphan:
         loop = asyncio.get_running_loop()
         for fd in streams.fds:
             loop.add_reader(fd, self._read, fd)
-        if info.timeout_s is not None and info.started_at is not None:
-            left = max(0.0, info.started_at + info.timeout_s - time.time())
+        if info.timeout_s is not None:
+            left = _left_s(folder, info.timeout_s)
             self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
 
     def _read(self, fd: int) -> bool:
@@ -119,8 +135,9 @@ class Orphan:
         return b""
 
     def signal(self, number: int) -> None:
-        """To its process group."""
-        family.signal_group(self._pid, number)
+        """To its process group, while its number is its own."""
+        if self._process is not None and self._process.alive():
+            family.signal_group(self._pid, number)
 
     def stop(self, grace_s: float, reason: str = "user") -> None:
         """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
@@ -128,10 +145,11 @@ class Orphan:
             self._reason = reason
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
-            kill = asyncio.get_running_loop().call_later(
-                grace_s, family.kill, self._pid, self._info.id
-            )
-            self._timers.append(kill)
+            self._timers.append(asyncio.get_running_loop().call_later(grace_s, self._kill))
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.alive():
+            family.kill(self._pid, self._info.id)
 
     def end(self, status: int | None) -> Outcome | None:
         """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to."""
@@ -143,7 +161,7 @@ class Orphan:
             self._keep(self._kinds[fd], data)
         self.close()
         outcome = read_outcome(self._folder, self._info.attempt)
-        if outcome is None and status is None:
+        if outcome is None and status is None and self._reason is None:
             return None
         outcome = outcome or Outcome(reached=not self._held)
         if status is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from mcli.card import read_worker
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import insist, when_gone
@@ -54,8 +55,9 @@ class Orphans:
             owner = holder(self._home.job(live.id), live.attempt)
             live.note_pid(owner.pid if owner else None)
         self.watch(live, live.attempt)
-        if live.info.worker_pid is not None:
-            self.bereave(live, live.info.worker_pid)
+        worker_pid = live.info.worker_pid or read_worker(self._home.job(live.id))
+        if worker_pid is not None:
+            self.bereave(live, worker_pid)
 
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""

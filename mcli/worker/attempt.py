@@ -49,6 +49,9 @@ class Order:
     invocation: Invocation
     timeout_s: float | None
     grace_s: float
+    card: dict[str, Any]
+    """What its directory is to tell of it."""
+
     fds: list[int] = field(default_factory=list)
 
 

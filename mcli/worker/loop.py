@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from mcli import failpoint, frames
+from mcli.card import write_card
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.scarcity import is_scarce
@@ -232,6 +233,7 @@ class Worker:
             invocation=Invocation.parse(payload["invocation"]),
             timeout_s=payload["timeout_s"],
             grace_s=payload["grace_s"],
+            card=payload["card"],
             fds=fds,
         )
         stale = self._preload.stale()
@@ -273,6 +275,8 @@ class Worker:
         assert self._spare is not None
         spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):  # a full disk
+            write_card(order.folder, order.card, now_s=time.monotonic())
         attempt = Attempt(order)
         attempt.begin(spare)
         failpoint.reach("forked")
