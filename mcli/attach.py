@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-from mcli import frames, stdio
+from mcli import failpoint, frames, stdio
 from mcli.errors import (
     AmbiguousJob,
     DaemonError,
@@ -229,6 +229,7 @@ def submit(
             break
         try:
             wire.send(frames.SUBMIT, asked, fds)
+            failpoint.reach("asked")
             kind, answer = wire.answer()
         except (OSError, ValueError):
             wire.close()
@@ -257,6 +258,7 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
         now=time.time(),
     )
     if owner == "here":
+        failpoint.reach("settled")
         return None
     return _again(home, job_id, 0), job_id
 

@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import Any
 
-from mcli import frames
+from mcli import failpoint, frames
 from mcli.daemon import audit
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
@@ -108,6 +108,7 @@ class Caller:
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
+        failpoint.reach("replied")
         if not payload["detach"]:
             self._follow(live.id, live, 0)
 

@@ -463,9 +463,11 @@ class Dispatcher:
         if live.info.state is State.STOPPING:
             await self._finish(live, Outcome(reached=False, reason="user"))
             return
+        failpoint.reach("revoked")
         live.info = await self._written(
             queue.revoke, now=time.time(), job_id=live.id, attempt=live.info.attempt
         )
+        failpoint.reach("requeued")
         log.info("job.requeued job_id=%s", live.id)
         self._queued(live.priority)
         live.notify()
@@ -529,6 +531,7 @@ class Dispatcher:
             if outcome is None
             else verdict(outcome)
         )
+        failpoint.reach("ended")
         done = await self._written(
             queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
         )
@@ -557,6 +560,7 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
+        failpoint.reach("stopping")
         if info.is_final:
             self._tell_ended(info)
         live = self._live.get(job_id)

@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Final
 
-from mcli import queue
+from mcli import failpoint, queue
 from mcli.daemon.verdict import verdict
 from mcli.home import Home
 from mcli.job import JobInfo
@@ -78,12 +78,14 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
 def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
     if not revoke(folder, job.attempt):
         return False
+    failpoint.reach("revoked")
     back = store.write(queue.revoke, now=time.time(), job_id=job.id, attempt=job.attempt).result()
     if back.state is State.STOPPING:  # asked to end, and never began
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.CANCELLED, reason=Reason.USER,
         ).result()  # fmt: skip
+    failpoint.reach("requeued")
     log.info("job.requeued job_id=%s", job.id)
     return True
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from mcli import failpoint
 from mcli.appbook import Entry
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
@@ -155,6 +156,7 @@ class _Server:
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
         adopted = recover(store, self._home)
+        failpoint.reach("recovered")
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),
