@@ -77,6 +77,9 @@ class Caller:
             self._link.send(frames.REFUSED, {"code": RequestError.code, "message": told})
         except MCLIError as error:
             self._link.send(frames.REFUSED, {"code": error.code, "message": str(error)})
+        except Exception:
+            self._link.close()  # whoever waits for an answer is to know that none will come
+            raise
 
     async def _obey(self, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.PING:
