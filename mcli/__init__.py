@@ -13,7 +13,7 @@ Importing this loads nothing but the decorator; the rest comes when it is used.
 from typing import TYPE_CHECKING, Any
 
 from mcli.decorators import api, background
-from mcli.errors import MCLIError
+from mcli.errors import JobTimeout, MCLIError
 from mcli.version import __version__
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "Job",
+    "JobTimeout",
     "MCLIError",
     "__version__",
     "api",

@@ -55,6 +55,7 @@ def describe(ctx: Any, background: "Background", timeout_s: float | None) -> dic
         },
         "ahead": ahead,
         "timeout_s": timeout_s,
+        "policy": background.policy,
         "on_finish": background.on_finish,
         "secrets": secrets(ctx),
     }

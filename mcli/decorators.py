@@ -7,8 +7,8 @@ A decorator only records; whether a call is sent to the daemon is decided when i
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, TypeVar, overload
 
 from mcli import replay
 from mcli.routing import DETACH, Passage
@@ -21,7 +21,10 @@ _HELP: Final = "Run in the background: print the job's id and exit."
 class Background:
     """What ``@background`` was told about one command."""
 
-    __slots__ = ("auto_route", "command_name", "fallback_to_local", "on_finish", "timeout")
+    __slots__ = (
+        "auto_route", "command_name", "fallback_to_local", "on_finish", "policy", "retry_on",
+        "timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Background:
         fallback_to_local: bool,
         timeout: float | None,
         on_finish: str | None = None,
+        **policy: Any,
     ) -> None:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout={timeout!r}: seconds above 0, or None for no limit")
@@ -42,6 +46,28 @@ class Background:
         self.fallback_to_local = fallback_to_local
         self.timeout = timeout
         self.on_finish = on_finish
+        self.policy: dict[str, Any] = {}
+        """``policy.Policy`` as a document: most commands need none of it, nor its import."""
+
+        self.retry_on: tuple[type[BaseException], ...] = ()
+        if any(value != _USUAL.get(name) for name, value in policy.items()):
+            from mcli.policy import exceptions_of, policy_of
+
+            self.policy = policy_of(**_USUAL | policy).document()
+            self.retry_on = exceptions_of(policy.get("retry_on"))
+
+
+_USUAL: Final[dict[str, Any]] = {
+    "retries": 0,
+    "retry_delay": 1.0,
+    "retry_on": None,
+    "on_lost": None,
+    "memory_limit": None,
+    "nice": 0,
+    "max_output": None,
+    "leave_children": False,
+}
+"""What of a policy is not said."""
 
 
 @overload
@@ -53,6 +79,14 @@ def background(
     auto_route: bool = True,
     fallback_to_local: bool = True,
     timeout: float | None = None,
+    retries: int = 0,
+    retry_delay: float = 1.0,
+    retry_on: Iterable[int | type[BaseException]] | None = None,
+    on_lost: Literal["retry"] | None = None,
+    memory_limit: int | str | None = None,
+    nice: int = 0,
+    max_output: int | str | None = None,
+    leave_children: bool = False,
     on_finish: str | None = None,
 ) -> Callable[[C], C]: ...
 def background(
@@ -63,6 +97,14 @@ def background(
     auto_route: bool = True,
     fallback_to_local: bool = True,
     timeout: float | None = None,
+    retries: int = 0,
+    retry_delay: float = 1.0,
+    retry_on: Iterable[int | type[BaseException]] | None = None,
+    on_lost: Literal["retry"] | None = None,
+    memory_limit: int | str | None = None,
+    nice: int = 0,
+    max_output: int | str | None = None,
+    leave_children: bool = False,
     on_finish: str | None = None,
 ) -> Any:
     """Run a Click or Typer command in the background, as if it ran here.
@@ -76,16 +118,42 @@ def background(
         auto_route: False: run in the caller's process unless ``--detach`` is given.
         fallback_to_local: False: fail with exit code 125 when no daemon is running,
             instead of running in the caller's process.
-        timeout: Seconds the job may run before it is ended with exit code 124.
+        timeout: Seconds an attempt may run before it is ended with exit code 124: ``JobTimeout``
+            is raised in the body, which has the time of ``MCLI_GRACE`` to end.
             None: the setting ``MCLI_BACKGROUND_TIMEOUT``.
+        retries: How often it is tried again when it fails.
+        retry_delay: Seconds until then, about; they double each time, up to an hour.
+        retry_on: Exit codes and exceptions after which it is tried again, and no others.
+            None: after whatever failure.
+        on_lost: ``"retry"``: it is tried again also when its process has vanished and nothing
+            tells how it ended. Its body may then have run, or half of it.
+        memory_limit: Bytes of memory that it may have, as a number or as in ``"2GiB"``.
+        nice: From 0 to 19: the higher, the more it stands back behind other processes.
+        max_output: Bytes of output that are kept, the first and the last of them, as a number or
+            as in ``"1GiB"``. None: the setting ``MCLI_MAX_OUTPUT``.
+        leave_children: True: processes that it has started may live on after its end.
         on_finish: URL to which the daemon posts the job's document when it has ended, signed,
             again and again until it is taken.
 
     Raises:
         TypeError: It is a group, or has no function to run.
-        ValueError: *timeout* is not above 0, or *on_finish* is no URL.
+        ValueError: One of them is not what it may be; the message says what is.
     """
-    told = Background(command_name, auto_route, fallback_to_local, timeout, on_finish)
+    told = Background(
+        command_name,
+        auto_route,
+        fallback_to_local,
+        timeout,
+        on_finish,
+        retries=retries,
+        retry_delay=retry_delay,
+        retry_on=retry_on,
+        on_lost=on_lost,
+        memory_limit=memory_limit,
+        nice=nice,
+        max_output=max_output,
+        leave_children=leave_children,
+    )
     if replay.current is not None:
         replay.prepare()
     if command is None:

@@ -19,6 +19,7 @@ from uuid import UUID
 from mcli.call import is_hidden
 from mcli.command_line import by_name, exceptions, meaning, missing
 from mcli.endpoint import Command, Endpoint, Param
+from mcli.policy import Policy
 
 COUNT_MAX: Final = 100
 """How often a counted flag may be given, unless its type says otherwise."""
@@ -133,6 +134,7 @@ def describe(name: str, found: Found) -> Command:
         params=tuple(_params(command)),
         endpoints=tuple(map(_endpoint, _mark(command.callback, "__mcli_api__") or ())),
         timeout_s=getattr(told, "timeout", None),
+        policy=Policy.parse(getattr(told, "policy", {})),
         on_finish=getattr(told, "on_finish", None),
     )
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from mcli.policy import USUAL, Policy
+
 Kind = Literal["option", "argument"]
 
 
@@ -63,6 +65,7 @@ class Command:
     params: tuple[Param, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     timeout_s: float | None = None
+    policy: Policy = USUAL
     on_finish: str | None = None
 
     def param(self, name: str) -> Param | None:
@@ -98,6 +101,7 @@ def _command(fields: dict[str, Any]) -> Command:
         **fields
         | {
             "path": tuple(fields["path"]),
+            "policy": Policy.parse(fields["policy"]),
             "params": tuple(Param(**each) for each in fields["params"]),
             "endpoints": tuple(
                 Endpoint(**each | {"tags": tuple(each["tags"])}) for each in fields["endpoints"]

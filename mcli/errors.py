@@ -31,6 +31,8 @@ Everything mcli raises on purpose.
     ├── NotFound                    127   there is no such program
     └── OutcomeUnknown               75   it may or may not have been accepted; not run here
 
+``JobTimeout`` stands apart: it is raised in a command's body, by the clock.
+
 ``code`` crosses the wire, ``exit_code`` leaves the process. A message says what is
 wrong and what would be right, in one line.
 """
@@ -234,3 +236,11 @@ class OutcomeUnknown(MCLIError):
 
     code = "outcome_unknown"
     exit_code = 75
+
+
+class JobTimeout(BaseException):
+    """The job has run as long as it may, and has the time of ``MCLI_GRACE`` to end well.
+
+    Raised in the body, wherever it is. Like ``KeyboardInterrupt`` no ``Exception``, so that
+    nothing that was meant for errors of the command catches it.
+    """

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from mcli.errors import InvalidTransition
 from mcli.mask import is_masked, mask, mask_environment, restore_environment, secrets_in
+from mcli.policy import USUAL, Policy
 
 Kind = Literal["script", "module", "object", "exec"]
 Stdio = Literal["tty", "fd", "pipe", "out", "null", "closed"]
@@ -113,6 +114,7 @@ class Invocation:
     """Nobody compares: lines are to be seen in the log, through a pipe too, as they are printed."""
 
     timeout_s: float | None = None
+    policy: Policy = USUAL
 
     source: Source = "cli"
     command: str | None = None
@@ -190,6 +192,7 @@ class Invocation:
             replay = dict(fields["replay"])
             replay["path"] = tuple(replay["path"])
             fields["replay"] = Replay(**replay)
+        fields["policy"] = Policy.parse(fields.get("policy") or {})
         return cls(**fields)
 
 

@@ -180,6 +180,7 @@ class Local:
             app_of(command.target),
             call.checked.words,
             timeout_s=endpoint.timeout_s or command.timeout_s,
+            policy=command.policy.document(),
             source="http",
             command=command.name,
             secrets=call.checked.secrets,

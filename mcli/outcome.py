@@ -8,7 +8,7 @@ row in the store follows it.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 
@@ -36,6 +36,12 @@ class Outcome:
 
     reason: str | None = None
     """Set by whoever ended it on purpose: ``timeout``, ``user``, ``spawn_error``."""
+
+    named: bool = False
+    """An exception ended it that its command wants to be tried again after."""
+
+    policy: dict[str, Any] = field(default_factory=dict)
+    """``policy.Policy`` as a document, where the command itself was the first to tell it."""
 
     worker_pid: int | None = None
     pid: int | None = None

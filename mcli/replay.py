@@ -12,11 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcli.invocation import Replay
 
 OPTIONS: Final = (("click.core", "Option"), ("typer.core", "TyperOption"))
 COMMANDS: Final = (("click.core", "Command"), ("typer._click.core", "Command"))
 """Click's classes, and those of the copy of it that Typer ships."""
+
+_NOTHING: Final[dict[str, Any]] = {}
 
 DECORATORS: Final = ("click.decorators", "typer._click.decorators")
 
@@ -26,38 +30,46 @@ class Diverged(BaseException):
 
 
 class Replaying:
-    """One replay; ``arrive`` is called by wrappers, *reach* and *limit* tell the worker."""
+    """One replay; ``arrive`` is called by wrappers, *reach* and *agree* tell the worker."""
 
     def __init__(
         self,
         replay: "Replay | None",
         reach: Callable[[], None],
-        limit: Callable[[float], None],
+        agree: "Callable[[float | None, dict[str, Any]], None]",
     ) -> None:
         self._replay = replay
         self._reach = reach
-        self._limit: Callable[[float], None] | None = limit
+        self._agreed = replay is not None  # by its caller, who had come to the command
+        self._agree = agree
         self.reached = replay is None
         self._entered = False
         self.returned = False
         self.value: Any = None
+        self.named = False
+        """It ended with an exception that its command wants to be tried again after."""
+
         if replay is None:
             reach()
 
     def arrive(
-        self, path: tuple[str, ...], parameters: str, timeout_s: float | None = None
+        self,
+        path: tuple[str, ...],
+        parameters: str,
+        timeout_s: float | None = None,
+        policy: "Mapping[str, Any]" = _NOTHING,
     ) -> None:
         """A background command's body is about to run.
 
-        Where neither caller nor request said how long, the first one's own *timeout_s* is the
-        job's.
+        Where neither caller nor request said how, the first one's own *timeout_s* and *policy*
+        are the job's.
 
         Raises:
             Diverged: It is another one than the caller came to first.
         """
-        limit, self._limit = self._limit, None
-        if self._replay is None and limit is not None and timeout_s is not None:
-            limit(timeout_s)
+        if not self._agreed:
+            self._agreed = True
+            self._agree(timeout_s, dict(policy))
         if self._replay is None or self.reached:
             return
         if path != self._replay.path:
@@ -78,6 +90,10 @@ class Replaying:
         """The first body has returned *value*."""
         self.returned = True
         self.value = value
+
+    def fail(self, error: BaseException, retry_on: tuple[type[BaseException], ...]) -> None:
+        """The first body has raised *error*; it is to be tried again after *retry_on*."""
+        self.named = isinstance(error, retry_on)
 
     def prompted(self, path: tuple[str, ...], name: str) -> tuple[bool, Any]:
         """Whether the caller's user has been asked for this parameter, and the answer."""

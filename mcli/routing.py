@@ -76,15 +76,19 @@ class Passage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self._first and replay.current is not None:
-            replay.current.leave(self.value)
+        if self._first and replay.current is not None:
+            if error is None:
+                replay.current.leave(self.value)
+            else:
+                replay.current.fail(error, self._background.retry_on)
         if self._settled is not None:
             _note_end(self._settled, error)
 
     def _arrive(self, replaying: replay.Replaying, ctx: Any) -> None:
         from mcli.call import fingerprint
 
-        replaying.arrive(replay.path_of(ctx), fingerprint(ctx), self._background.timeout)
+        told = self._background
+        replaying.arrive(replay.path_of(ctx), fingerprint(ctx), told.timeout, told.policy)
 
     def _route(self, ctx: Any) -> None:
         """Send the call to the daemon; return only if the body is to run here."""

@@ -52,6 +52,7 @@ def submit(command: Any, /, **params: Any) -> Job:
     hidden = [params.get(param.name) for param in click_command.params if is_hidden(param)]
     told = {
         "timeout_s": background.timeout,
+        "policy": background.policy,
         "on_finish": background.on_finish,
         "secrets": texts(hidden),
     }

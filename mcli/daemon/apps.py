@@ -411,6 +411,7 @@ class Apps:
             argv0=entry.name if command.path else command.name,
             by_line=True,
             timeout_s=command.timeout_s,
+            policy=command.policy,
             source="http",
             command=command.name,
             secrets=checked.secrets,

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from mcli.job import JobInfo
 from mcli.outcome import Outcome
+from mcli.policy import TIMEOUT_CODE
 from mcli.states import Reason, State
 
-TIMEOUT_CODE: Final = 124
 OWN_CODE: Final = 125
 CANCELLED_CODE: Final = 143
 """Of a job that never began: as if SIGTERM had ended it."""

@@ -5,6 +5,7 @@ One attempt as its worker sees it: a child process, what it prints, and when it 
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -23,9 +24,9 @@ from mcli.stream import Stream
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
 
-REACHED: Final = b"R"
-LIMIT: Final = b"T"
-"""What a job tells its worker: that its body is next; the seconds that it may run (a double)."""
+REACHED: Final = "reached"
+"""What a job tells its worker when its body is next. Else it tells what its command says of
+itself, as an object: each is a line of JSON."""
 
 READ_BYTES: Final = 1 << 18
 HELD_BYTES: Final = 1 << 16
@@ -79,6 +80,10 @@ class Attempt:
         self._return = b""
         """A carriage return at the end of what was read: it may belong to a line end."""
 
+        self._told = b""
+        """The beginning of a line that the job has not told in full."""
+
+        self._policy: dict[str, Any] = {}
         self._unkept = 0
         """Bytes of output that are not in the log, for want of room."""
 
@@ -99,6 +104,7 @@ class Attempt:
             "folder": order.folder,
             "invocation": order.invocation.document(),
             "unmute": self.unmute.decode(),
+            "deadline": self._deadline,
         }
         spare.send(payload, [self.control_end, *self.plugs.handed_over()])
         os.close(self.control_end)
@@ -286,13 +292,14 @@ class Attempt:
             family.signal_group(self.pid, signal.SIGCONT)
 
     def hear(self, told: bytes) -> bool:
-        """What the job has told; whether it is that its body is next."""
-        reached = told.startswith(REACHED)
-        if reached:
-            self.reached, told = True, told[1:]
-        if told.startswith(LIMIT):
-            self._deadline = time.monotonic() + struct.unpack("d", told[1:9])[0]
-        return reached
+        """What the job has told; whether that its body is next is part of it."""
+        *lines, self._told = (self._told + told).split(b"\n")
+        messages = list(map(json.loads, lines))
+        for terms in messages:
+            if terms != REACHED:
+                self._deadline, self._policy = terms["deadline"], terms["policy"]
+        self.reached = self.reached or REACHED in messages
+        return REACHED in messages
 
     def due_s(self) -> float | None:
         """Seconds until ``tick`` has something to do, or None."""
@@ -315,7 +322,7 @@ class Attempt:
         self._deadline = self._kill_at = None
         self.drain()
         written = read_outcome(self.order.folder, self.order.attempt)
-        outcome = written or Outcome(reached=self.reached)
+        outcome = written or Outcome(reached=self.reached, policy=self._policy)
         code = os.waitstatus_to_exitcode(status)
         before = (outcome.exit_code, outcome.signal, outcome.reason)
         outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)

@@ -15,7 +15,6 @@ import os
 import runpy
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Sequence
@@ -23,12 +22,14 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final, NoReturn
 
 from mcli import failpoint, replay
+from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
+from mcli.policy import USUAL
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
-from mcli.worker.attempt import LIMIT, REACHED
+from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
@@ -90,6 +91,7 @@ class Job:
         self._control = out_of_the_way(control)
         self._id, self._attempt = payload["job"], payload["attempt"]
         self._folder, self._unmute = payload["folder"], payload["unmute"].encode()
+        self._deadline: float | None = payload["deadline"]
         self._invocation = Invocation.parse(payload["invocation"])
         plug_in(self._invocation.stdio, fds)
         os.closerange(3, self._control)
@@ -165,7 +167,7 @@ class Job:
             if self._invocation.app.kind == "exec":
                 self._execute()
             self._replaying = replay.current = replay.Replaying(
-                self._invocation.replay, self._reach, self._limit
+                self._invocation.replay, self._reach, self._agree
             )
             self._program()
         except replay.Diverged as error:
@@ -235,14 +237,36 @@ class Job:
             self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
+        self._watch_the_clock()
         self._tell_worker(REACHED)
 
-    def _limit(self, timeout_s: float) -> None:
-        self._tell_worker(LIMIT + struct.pack("d", timeout_s))
+    def _agree(self, timeout_s: float | None, policy: dict[str, Any]) -> None:
+        """What the command says of itself counts where nobody has said anything before."""
+        limit_s = self._invocation.timeout_s or timeout_s
+        if limit_s is not None and self._deadline is None:
+            self._deadline = time.monotonic() + limit_s
+        self._watch_the_clock()
+        if self._invocation.policy == USUAL:
+            self._outcome.policy = policy
+        self._tell_worker({"deadline": self._deadline, "policy": self._outcome.policy})
 
-    def _tell_worker(self, message: bytes) -> None:
+    def _tell_worker(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # it is gone; the daemon looks after this job
-            os.write(self._control, message)
+            os.write(self._control, json.dumps(message).encode("ascii") + b"\n")
+
+    def _watch_the_clock(self) -> None:
+        """Let the body end well when its time is up, unless it has its own way with SIGTERM."""
+        if self._deadline is not None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # the body runs in a thread
+                signal.signal(signal.SIGTERM, self._terminated)
+
+    def _terminated(self, number: int, _frame: object) -> None:
+        """Raise if it is the timeout that has sent this; else end as anybody would."""
+        assert self._deadline is not None
+        if os.getpid() == self.pid and time.monotonic() >= self._deadline:
+            raise JobTimeout("it has run as long as it may")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def _forget_typed(self) -> None:
         """The ends of input that the replay was given instead of its user's."""
@@ -267,9 +291,13 @@ class Job:
     def record(self) -> None:
         """Write down how it ended. The last of the exit handlers."""
         outcome, replaying = self._outcome, self._replaying
-        if replaying is not None and replaying.returned:
-            outcome.returned = True
-            _keep_result(outcome, replaying.value)
+        if signal.getsignal(signal.SIGTERM) == self._terminated:  # it has ended in time
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if replaying is not None:
+            outcome.named = replaying.named
+            if replaying.returned:
+                outcome.returned = True
+                _keep_result(outcome, replaying.value)
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
         self._write_outcome()

@@ -324,7 +324,7 @@ class Worker:
     def _listen(self, attempt: Attempt) -> None:
         """The job has something to say, or its end of the pipe is closed."""
         with contextlib.suppress(BlockingIOError):
-            told = os.read(attempt.control, 64)
+            told = os.read(attempt.control, 4096)
             if attempt.hear(told):
                 self._tell(frames.REACHED, job=attempt.order.job)
             if not told:

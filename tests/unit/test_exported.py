@@ -13,7 +13,9 @@ from mcli.problem import family
 
 def test_all_is_sorted_and_there() -> None:
     """Each public name is listed once, in order, and can be had."""
-    assert mcli.__all__ == sorted({"MCLIError", "__version__", "api", "background", *mcli._LATER})
+    assert mcli.__all__ == sorted(
+        {"JobTimeout", "MCLIError", "__version__", "api", "background", *mcli._LATER}
+    )
     assert all(getattr(mcli, name) is not None for name in mcli.__all__)
 
 

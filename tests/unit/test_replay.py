@@ -5,7 +5,7 @@ from mcli.replay import Replaying
 
 
 def replaying(replay: Replay | None) -> Replaying:
-    return Replaying(replay, reach=lambda: None, limit=lambda _seconds: None)
+    return Replaying(replay, reach=lambda: None, agree=lambda _seconds, _policy: None)
 
 
 def test_first_body_is_the_one_whose_value_counts() -> None:
