@@ -24,7 +24,8 @@ Everything mcli raises on purpose.
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
     │   ├── StoreTooNew             125   written by a newer mcli
-    │   └── StoreUnreadable         125   not a database, or a damaged one
+    │   ├── StoreUnreadable         125   not a database, or a damaged one
+    │   └── StoreGone               125   its file was removed or replaced
     ├── AppBroken                   125   the app cannot be loaded as it is now
     ├── JobFailed                   125   the result of a job that has none to give
     ├── NotExecutable               126   the program to run cannot be executed
@@ -198,6 +199,12 @@ class StoreUnreadable(StoreError):
     """The database is damaged, or is none."""
 
     code = "store_unreadable"
+
+
+class StoreGone(StoreError):
+    """The database's file was removed or replaced while it was in use."""
+
+    code = "store_gone"
 
 
 class AppBroken(MCLIError):

@@ -208,6 +208,13 @@ class Settings:
         100_000,
         "Jobs that may wait in the queue. One more is refused.",
     )
+    watchdog_s: float | None = _setting(
+        "MCLI_WATCHDOG",
+        limit,
+        10.0,
+        "Seconds for which the daemon may hang: then it ends, with exit code 70 and what it hung "
+        "on in its log. Time in which it was stopped or suspended does not count. none: for ever.",
+    )
     body_max: int = _setting(
         "MCLI_BODY_MAX",
         count_from_1,

@@ -750,7 +750,7 @@ class Dispatcher:
                 await live.changed()
 
     def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
-        """Run *work* in the background; what it raises is logged."""
+        """Run *work* in the background; what it raises is logged, or ends the daemon."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -758,7 +758,8 @@ class Dispatcher:
     def _done(self, task: "asyncio.Task[object]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("task.failed", exc_info=task.exception())
+            told = {"message": "task.failed", "exception": task.exception(), "task": task}
+            asyncio.get_running_loop().call_exception_handler(told)
 
 
 def when_gone(pid: int, then: Callable[[], None]) -> None:

@@ -101,7 +101,8 @@ class Link:
                 if self.closed:
                     return
                 self._on_frame(kind, json.loads(payload))
-        except (ValueError, KeyError, TypeError):  # it does not speak our protocol
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            log.warning("link.closed it does not speak our protocol: %r", error)
             self.close()
 
     def _flush(self) -> None:
@@ -147,17 +148,29 @@ class Listener:
         self.path = path
         self._accept = accept
         self._pause: asyncio.TimerHandle | None = None
+        self._missed = False
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # a dead daemon's: we hold the lock
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            self._socket.bind(path)
-        finally:
-            os.umask(mask)
-        self._socket.listen(512)
-        self._socket.setblocking(False)
+        self._socket = _listening(path)
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
+
+    def look(self) -> None:
+        """Listen anew if the socket's file is gone, so that callers find us again.
+
+        It has to be gone at two looks in a row, or it may just be on its way to another name.
+
+        Raises:
+            OSError: That cannot be done now.
+        """
+        missed, self._missed = self._missed, not os.path.lexists(self.path)
+        if not (missed and self._missed):
+            return
+        anew = _listening(self.path)
+        self._missed = False
+        self._stop()
+        self._socket = anew
+        asyncio.get_running_loop().add_reader(self._socket, self._ready)
+        log.warning("listener.renewed %s was gone", self.path)
 
     def _ready(self) -> None:
         try:
@@ -180,9 +193,29 @@ class Listener:
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
 
     def close(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
+        self._stop()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+
+    def _stop(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+
+def _listening(path: str) -> socket.socket:
+    """A socket at *path*, which nobody but our user may connect to."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(path)
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.umask(mask)
+    listening.listen(512)
+    listening.setblocking(False)
+    return listening

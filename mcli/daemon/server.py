@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -30,16 +30,19 @@ from mcli.daemon.attach import Caller
 from mcli.daemon.auth import make_token
 from mcli.daemon.bind import Bound, bind
 from mcli.daemon.calls import Calls
+from mcli.daemon.crash import CRASHED, crash, watch_for_bugs
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
+from mcli.daemon.place import LOOK_S, Place
 from mcli.daemon.recovery import recover
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
+from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
-from mcli.errors import MCLIError
+from mcli.errors import MCLIError, UnsafeHome
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
@@ -65,7 +68,7 @@ def main(words: Sequence[str]) -> int:
         if setting.metadata["option"]:
             parser.add_argument(setting.metadata["option"], dest=setting.name)
     parser.add_argument("--app", action="append", dest="apps", default=[])
-    parser.add_argument("--apps-from", default=os.getcwd())
+    parser.add_argument("--apps-from", default=_here())
     parser.add_argument("--i-know", action="store_true")
     options = vars(parser.parse_args(words))
     apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
@@ -105,13 +108,24 @@ def serve(
         _report_failure(error)
         return error.exit_code
     try:
-        entries = found(apps, os.getcwd(), apps_from)
+        entries = found(apps, _here(), apps_from)
         return asyncio.run(_Server(settings, home, entries, i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
+    except Exception:
+        log.critical("daemon.crashed", exc_info=True)
+        return CRASHED
     finally:
         os.close(lock)
+
+
+def _here() -> str:
+    """The current directory; the root if it has been deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def _lock(home: Home) -> int:
@@ -136,6 +150,7 @@ class _Server:
     async def run(self) -> int:
         """Start, serve, stop."""
         os.chdir("/")
+        watch_for_bugs(asyncio.get_running_loop())
         _become_subreaper()
         token = make_token(self._home.token)
         secret = make_secret(self._home.webhook_secret)
@@ -167,9 +182,13 @@ class _Server:
         apps = Apps(self._home, self._settings, store, dispatcher.pool)
         server = _http_server(dispatcher, apps, bound, token)
         dispatcher.ended.append(lambda _job: webhooks.wake())
-        web = asyncio.create_task(server.serve(sockets=[bound.socket]))
-        look = asyncio.create_task(self._look(dispatcher, apps))
-        tell = asyncio.create_task(webhooks.run())
+        web = self._begin(server.serve(sockets=[bound.socket]))
+        tasks = [
+            self._begin(self._look(dispatcher, apps)),
+            self._begin(self._stand(Place(self._home), listeners)),
+            self._begin(webhooks.run()),
+        ]
+        watchdog = self._watch()
         apps.begin(self._entries)
         _report_ready(dispatcher, self._home, bound, apps.count, self._entries)
         for entry in self._entries:
@@ -179,15 +198,34 @@ class _Server:
         _keep_what_is_there()
         await self._stop.wait()
         log.info("daemon.stopping")
+        watchdog.close()
         dispatcher.drain()
         for listener in listeners:
             listener.close()
-        look.cancel()
-        tell.cancel()
+        for task in tasks:
+            task.cancel()
         apps.close()
         dispatcher.pool.close()
         server.stop()
         await web
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do something to the end of the daemon's life. If it ends before, so does the daemon."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not self._stop.is_set():
+            error = None if task.cancelled() else task.exception()
+            crash(f"{task.get_coro().__qualname__} has ended", error)  # type: ignore[union-attr]
+
+    def _watch(self) -> Watchdog:
+        patience_s = self._settings.watchdog_s
+        watchdog = Watchdog(asyncio.get_running_loop(), patience_s or 0)
+        if patience_s is not None:
+            watchdog.start()
+        return watchdog
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
         loop = asyncio.get_running_loop()
@@ -207,6 +245,21 @@ class _Server:
             dispatcher.look()
             dispatcher.pool.trim()
             apps.trim()
+
+    async def _stand(self, place: Place, listeners: Sequence[Listener]) -> None:
+        """Sockets that were removed are made again; without its files the daemon ends."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            lost = place.lost()
+            if lost is not None:
+                crash(f"{lost} was removed or replaced; start another daemon")
+            for listener in listeners:
+                try:
+                    if not os.path.isdir(os.path.dirname(listener.path)):
+                        self._home.create()
+                    listener.look()
+                except (OSError, UnsafeHome) as error:
+                    log.warning("listener.waits %s: %s", listener.path, error)
 
 
 def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:

@@ -94,7 +94,7 @@ class Webhooks:
                 delivery = await asyncio.to_thread(
                     self._store.read, deliveries.first, busy=frozenset(self._busy)
                 )
-            except StoreError as error:
+            except (StoreError, RuntimeError) as error:  # no more threads may be started
                 log.error("webhook.unread %s", error)
                 return AGAIN_S
             if delivery is None:
@@ -159,7 +159,10 @@ async def _in_a_thread(work: Callable[[], Answer]) -> Answer:
         with suppress(RuntimeError):  # the loop is closed: the daemon has stopped
             loop.call_soon_threadsafe(tell, answer)
 
-    Thread(target=run, name="mcli-webhook", daemon=True).start()
+    try:
+        Thread(target=run, name="mcli-webhook", daemon=True).start()
+    except RuntimeError as error:  # as many run as may
+        return Answer(str(error))
     return await done
 
 

@@ -17,7 +17,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
-from mcli.errors import StoreError
+from mcli.errors import StoreError, StoreGone
+from mcli.inode import inode
 from mcli.store import database
 
 BATCH_MAX: Final = 500
@@ -44,6 +45,7 @@ class Store:
         self.path: Final = path
         self.commits = 0
         """Transactions committed so far."""
+        self._inode = inode(path)
         self._readers = database.reading(path)
         self._writer = database.writing(path)
         self._connection: Connection | None = self._writer.connect()
@@ -161,9 +163,19 @@ class Store:
             for write in batch:
                 write.fail(self._told(error))
             return
+        self._check_place()
         self.commits += 1
         for write in batch:
             write.resolve(self._told)
+
+    def _check_place(self) -> None:
+        """Nobody is told of a commit that went into a file which no next daemon finds.
+
+        Raises:
+            StoreGone: It did, and this thread ends without a word to those who wait.
+        """
+        if inode(self.path) != self._inode:
+            raise StoreGone(f"{self.path} was removed or replaced; start another daemon")
 
     def _told(self, error: Exception) -> Exception:
         """As callers see it: a database that fails is one of our errors."""

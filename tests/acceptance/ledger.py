@@ -68,7 +68,7 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
         _agrees(job, lines)
     _sound(daemon)
     _nobody_left(daemon, lines, jobs)
-    assert fds_are_back(daemon, base_fds), f"{fds(daemon.pid)} descriptors, and {base_fds} before"
+    assert fds_are_back(daemon, base_fds), f"{fds(daemon)} descriptors, and {base_fds} before"
     return jobs
 
 
@@ -126,15 +126,17 @@ def _nobody_left(daemon: Daemon, lines: list[Line], jobs: list[Document]) -> Non
             assert marks.isdisjoint(Path(f"/proc/{name}/environ").read_bytes().split(b"\0")), name
 
 
-def fds(pid: int) -> int:
-    """How many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def fds(daemon: Daemon) -> int:
+    """How many descriptors the daemon has open, but those of its warm workers."""
+    with daemon.client() as client:
+        workers = len(client.status()["workers"])
+    return len(os.listdir(f"/proc/{daemon.pid}/fd")) - workers
 
 
 def fds_are_back(daemon: Daemon, base: int) -> bool:
     """Whether the daemon has closed what it had open for jobs; it may take a turn of its loop."""
-    pid, deadline = daemon.pid, time.monotonic() + DEADLINE_S
-    while abs(fds(pid) - base) > SPARE_FDS:
+    deadline = time.monotonic() + DEADLINE_S
+    while abs(fds(daemon) - base) > SPARE_FDS:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)  # the kernel tells nobody of descriptors

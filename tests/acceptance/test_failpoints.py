@@ -101,7 +101,7 @@ class Stage:
         self._number = count()
         self._seen: list[int] = []
         self.call()
-        self.base_fds = fds(self.daemon.pid)
+        self.base_fds = fds(self.daemon)
 
     # Callers --------------------------------------------------------------------------
 

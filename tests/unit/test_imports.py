@@ -25,9 +25,9 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        amount backoff endpoint errors failpoint family filename frames home ids invocation job
-        listener mask outcome output policy problem retry secret settings standard_input states
-        stream ticket url version
+        amount backoff endpoint errors failpoint family filename frames home ids inode invocation
+        job listener mask outcome output policy problem retry secret settings standard_input
+        states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing

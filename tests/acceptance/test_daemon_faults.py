@@ -1,0 +1,348 @@
+"""
+What befalls the daemon and the worker, and the ground they stand on.
+
+Each test names its row of docs/explanation/reliability.md.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mcli.home import Home
+from mcli.ticket import lock_holder
+
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, readable
+
+CRASHED: Final = 70
+
+
+def until(true: Callable[[], object], *, within_s: float = DEADLINE_S) -> None:
+    """Ask again and again: of files nobody tells."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.01)
+
+
+def exit_code(daemon: Daemon) -> int:
+    """How the newest process that was the daemon has ended."""
+    return daemon._daemons[-1].wait(DEADLINE_S)
+
+
+def log(daemon: Daemon) -> str:
+    return Path(daemon.home.log).read_text()
+
+
+# D12: a bug, a hang ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["recv", "claimed"])
+def test_exception_in_the_event_loop(stopped: Daemon, point: str) -> None:
+    """
+    D12: an exception that nobody has foreseen ends the daemon with code 70 and its traceback in
+    the log. The next one carries on: the job runs, once.
+    """
+    stopped.start(MCLI_FAILPOINT=f"{point}:raise")
+    caller = stopped.begin_puppet("tell")
+    assert exit_code(stopped) == CRASHED
+    said = log(stopped)
+    assert "daemon.crashed" in said
+    assert f"RuntimeError: failpoint {point}" in said
+    stopped.start()
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+    assert len(stopped.starts()) == 1
+
+
+def test_writer_that_has_died(stopped: Daemon) -> None:
+    """
+    D12: the thread that writes the store does not die alone: nobody would be answered any more.
+    """
+    hook = stopped.cwd / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'mcli.daemon' in sys.orig_argv:\n"
+        "    from mcli.store.store import Store\n"
+        "    def fail(self, connection=None):\n"
+        "        raise MemoryError\n"
+        "    Store._empty_log = fail\n"
+    )
+    stopped.start(PYTHONPATH=f"{PROJECT}:{hook}")
+    stopped.begin_puppet("tell")
+    assert exit_code(stopped) == CRASHED
+    assert "the thread mcli-store has died" in log(stopped)
+
+
+def test_loop_that_hangs(stopped: Daemon) -> None:
+    """
+    D12: a daemon whose loop hangs ends with code 70, and its log tells where it hung. The caller
+    finds out from the store that it has to run the body itself.
+    """
+    stopped.start(MCLI_FAILPOINT="recv:hang", MCLI_WATCHDOG="0.3")
+    caller = stopped.begin_puppet("tell")
+    assert exit_code(stopped) == CRASHED
+    said = log(stopped)
+    assert "daemon.hung" in said
+    assert "failpoint.py" in said
+    out, err = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, out, err) == (0, "job None None\n", "aside\n")
+    assert [start[0] for start in stopped.starts()] == ["here"]
+
+
+def test_stopped_is_not_hung(stopped: Daemon) -> None:
+    """
+    D8, D12: time in which the daemon was stopped does not count, however long it was.
+    """
+    stopped.start(MCLI_WATCHDOG="0.2")
+    pid = stopped.pid
+    process = os.pidfd_open(pid)
+    try:
+        for _ in range(2):
+            os.kill(pid, signal.SIGSTOP)
+            assert not readable(process, 0.4)
+            os.kill(pid, signal.SIGCONT)
+            assert not readable(process, 0.3)
+    finally:
+        os.close(process)
+    stopped.puppet("tell")
+    assert stopped.pid == pid
+
+
+# D16: sockets, directories --------------------------------------------------------------------
+
+
+def test_sockets_that_are_removed(shared: Daemon) -> None:
+    """
+    D16: a tmp cleaner takes the sockets of a running daemon: within a second they are there
+    again, for its own user alone. Still one daemon; commands, and new workers, find it.
+    """
+    pid = shared.pid
+    for path in (shared.home.attach_socket, shared.home.worker_socket):
+        os.unlink(path)
+        until(lambda path=path: os.path.exists(path), within_s=1.0)
+        assert os.stat(path).st_mode & 0o077 == 0
+    out = shared.puppet("tell", env={"PYTHONHASHSEED": "1"}).stdout  # no worker fits: a new one
+    (job,) = shared.jobs()
+    assert out == f"job {job['id']} 1\n"
+    assert shared.pid == pid
+
+
+def test_runtime_directory_that_is_wiped(tmp_path: Path) -> None:
+    """
+    D16: at logout the directory of the sockets goes. The lock is elsewhere: still one daemon,
+    and it makes directory and sockets anew, for its own user alone.
+    """
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    daemon = Daemon(folder, XDG_RUNTIME_DIR=str(runtime))
+    try:
+        daemon.start()
+        pid = daemon.pid
+        assert sorted(path.name[-11:] for path in (runtime / "mcli").iterdir()) == [
+            "attach.sock",
+            "worker.sock",
+        ]
+        shutil.rmtree(runtime)
+        until(lambda: len(list((runtime / "mcli").glob("*.sock"))) == 2, within_s=1.0)
+        assert os.stat(runtime / "mcli").st_mode & 0o077 == 0
+        daemon.puppet("tell")
+        assert [job["route"] for job in daemon.jobs()] == ["daemon"]
+        assert daemon.pid == pid
+        assert "already running" in daemon.mcli("daemon", "start", "--port", "0").stdout
+    finally:
+        daemon.close()
+
+
+def test_start_in_a_deleted_directory(stopped: Daemon) -> None:
+    """
+    D16: a daemon may be started where there is no directory any more, and needs none.
+    """
+    here = stopped.cwd / "here"
+    here.mkdir()
+    words = f"rmdir {here}; exec {sys.executable} -m mcli daemon start --port 0"
+    stopped.cwd = here
+    stopped.run("sh", "-c", words)
+    stopped.cwd = here.parent
+    stopped.puppet("tell")
+    assert os.readlink(f"/proc/{stopped.pid}/cwd") == "/"
+
+
+def test_no_home_variable(stopped: Daemon) -> None:
+    """
+    D16: without HOME the state directory is where MCLI_HOME or XDG_STATE_HOME says.
+    """
+    del stopped.env["HOME"], stopped.env["MCLI_HOME"]
+    stopped.env["XDG_STATE_HOME"] = str(stopped.cwd / "state")
+    stopped.home = Home(str(stopped.cwd / "state" / "mcli"))
+    stopped.mcli("daemon", "start", "--port", "0")
+    assert stopped.pid
+    stopped.puppet("tell")
+    assert [job["route"] for job in stopped.jobs()] == ["daemon"]
+    stopped.stop()
+
+
+# D17: the state directory ---------------------------------------------------------------------
+
+
+def take_directory(home: Home) -> None:
+    os.rename(home.root, f"{home.root}.old")
+
+
+def take_lock(home: Home) -> None:
+    os.unlink(home.lock)
+
+
+def take_database(home: Home) -> None:
+    os.rename(home.database, f"{home.database}.old")
+
+
+@pytest.mark.parametrize("take", [take_directory, take_lock, take_database])
+def test_ground_is_taken_away(stopped: Daemon, take: Callable[[Home], None]) -> None:
+    """
+    D17: without its directory, lock or database the daemon ends within a second, with code 70
+    and a plain line in its log: another one can be started, and there are never two.
+    """
+    stopped.start()
+    log_file = os.open(stopped.home.log, os.O_RDONLY)
+    began = time.monotonic()
+    take(stopped.home)
+    assert exit_code(stopped) == CRASHED
+    assert time.monotonic() - began < 1.5
+    with open(log_file) as file:
+        last = file.read().splitlines()[-1]
+    assert "was removed or replaced; start another daemon" in last
+
+
+def test_nothing_is_accepted_into_a_database_that_is_gone(stopped: Daemon, gate: Gate) -> None:
+    """
+    D17: what would be committed to a removed database is told to nobody. The caller cannot know
+    where it went: exit 75, and it is not run here.
+    """
+    stopped.start()
+    stopped.puppet("tell")
+    pid = stopped.pid
+    os.kill(pid, signal.SIGSTOP)
+    caller = stopped.begin_puppet("tell", env={"MCLI_RECONNECT": "0.2"})
+    until(lambda: waits_in_line(stopped.home.attach_socket))
+    take_database(stopped.home)
+    with ended(pid):
+        os.kill(pid, signal.SIGCONT)
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 75
+    assert err.count("\n") == 1
+    assert len(stopped.starts()) == 1
+
+
+def waits_in_line(path: str) -> bool:
+    """Whether somebody has connected to the socket, and was not accepted yet."""
+    with open("/proc/net/unix") as table:
+        rows = [line.split() for line in table if line.rstrip().endswith(path)]
+    return any(row[5] == "02" for row in rows)  # SS_CONNECTING
+
+
+# D9: again and again --------------------------------------------------------------------------
+
+
+def test_nothing_grows_with_crashes(stopped: Daemon) -> None:
+    """
+    D9: a daemon that is killed and started again and again leaves no files behind, holds no more
+    descriptors than the first, and has one worker, not one from each time.
+    """
+    before: tuple[set[str], int] | None = None
+    for _ in range(3):
+        stopped.start()
+        stopped.puppet("tell")
+        (job, *_) = stopped.jobs()
+        with stopped.client() as client:
+            client.delete(job["id"])
+        found = (files(stopped), len(os.listdir(f"/proc/{stopped.pid}/fd")))
+        before = before or found
+        assert found[0] == before[0]
+        assert abs(found[1] - before[1]) <= 2
+        assert len(stopped.processes()) <= 3  # with the worker's next child
+        stopped.kill9()
+
+
+def files(daemon: Daemon) -> set[str]:
+    root = Path(daemon.home.root)
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+# D15: the port --------------------------------------------------------------------------------
+
+
+def test_port_of_a_dead_daemon_is_taken(stopped: Daemon) -> None:
+    """
+    D15: another program has the port when the daemon comes back. It does not take another one
+    behind its user's back, but says how; commands go on without a port.
+    """
+    stopped.start()
+    told = json.loads(Path(stopped.home.address).read_text())
+    port = int(told["url"].rpartition(":")[2])
+    stopped.kill9()
+    with socket.create_server(("127.0.0.1", port)):
+        said = stopped.mcli("daemon", "start", "--port", str(port), code=125).stderr
+        assert f"cannot listen on localhost:{port}" in said
+        stopped.mcli("daemon", "start", "--port", "0")
+        stopped.puppet("tell")
+        assert [job["route"] for job in stopped.jobs()] == ["daemon"]
+
+
+# D18: the terminal ----------------------------------------------------------------------------
+
+
+def test_terminal_that_started_the_daemon_is_closed(stopped: Daemon, gate: Gate) -> None:
+    """
+    D18: daemon and jobs outlive the terminal from which both were started.
+    """
+    master, slave = os.openpty()
+    start = f"{sys.executable} -m mcli daemon start --port 0 && exec {sys.executable} {PUPPET}"
+    shell = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", "sh", "-c", f"{start} obey {gate.path}"],
+        stdin=slave, stdout=slave, stderr=slave, env=stopped.env, cwd=stopped.cwd,
+    )  # fmt: skip
+    os.close(slave)
+    inside = gate.arrival()
+    pid = stopped.pid
+    os.close(master)
+    shell.wait(DEADLINE_S)
+    inside.do("print('still here')")
+    inside.leave()
+    assert stopped.final(inside.job_id)["state"] == "succeeded"
+    assert stopped.pid == pid
+
+
+# D19: many at once ----------------------------------------------------------------------------
+
+
+def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
+    """
+    D19: twenty commands at once, while no daemon runs and then one starts: each body runs once,
+    here or there, and there is one daemon.
+    """
+    callers = [stopped.begin_puppet("tell") for _ in range(10)]
+    starts = [
+        stopped.begin(sys.executable, "-m", "mcli", "daemon", "start", "--port", "0")
+        for _ in range(2)
+    ]
+    callers += [stopped.begin_puppet("tell") for _ in range(10)]
+    for process in (*callers, *starts):
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert len(stopped.starts()) == 20
+    routed = {job["id"] for job in stopped.jobs()}
+    assert {start[0] for start in stopped.starts()} - {"here"} == routed
+    assert lock_holder(stopped.home.lock) == stopped.pid
