@@ -49,6 +49,8 @@ ORPHAN_S: Final = 2.0
 REVOKED_MAX: Final = 20
 """How often a job is put back whose process ended before it began."""
 
+WORKERS_DIE: Final = "its workers die before it begins, one after the other"
+
 FIRST_AGAIN_S: Final = 0.02
 AGAIN_S: Final = 1.0
 """Seconds until something is tried again that the system did not allow."""
@@ -435,7 +437,9 @@ class Dispatcher:
         assert live.info is not None
         folder, attempt = self.home.job(live.id), live.info.attempt
         if revoke(folder, attempt):
-            self.spawn(self._requeue(live))
+            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
+            again = live.info.revoked < REVOKED_MAX
+            self.spawn(self._requeue(live) if again else self._finish(live, dead))
             return
         owner = holder(folder, attempt)
         if owner is None:
