@@ -26,7 +26,7 @@ def rows() -> Iterator[tuple[str, list[str]]]:
 
 
 @cache
-def tests_of(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     """The tests that a file has, which is named as it stands below ``tests``."""
     path = PROJECT / "tests" / file
     if not path.is_file():
@@ -50,7 +50,7 @@ def test_row(row: tuple[str, list[str]]) -> None:
     assert happens
     named = TEST.findall(tests)
     assert named or NOT_COVERED.fullmatch(tests), tests
-    assert [f"{file}::{test}" for file, test in named if test not in tests_of(file)] == []
+    assert [f"{file}::{test}" for file, test in named if test not in names_in(file)] == []
 
 
 def test_storm_has_its_place() -> None:
