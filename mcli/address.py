@@ -76,7 +76,7 @@ def local(home: Home) -> Address:
             "protocol; restart it with: mcli daemon restart"
         )
     url = str(told["url"])
-    _check_owner(url)
+    _check_owner(url, before=", where our daemon did", advice="run: mcli daemon restart --port 0")
     pin = told.get("fingerprint")
     return Address(url, read_token(home), source=home.token, fingerprint=pin)
 
@@ -109,13 +109,18 @@ def _read(what: str, path: str) -> str:
         ) from error
 
 
-def _check_owner(url: str) -> None:
-    """Whether it is our own process that listens there: nobody else is sent our token."""
+def _check_owner(url: str, *, before: str = "", advice: str) -> None:
+    """Whether it is our own process that listens there: nobody else is sent our token.
+
+    Args:
+        before: Who listened there, if that is known.
+        advice: What would be right.
+    """
     stranger = _stranger(url)
     if stranger is not None:
         raise DaemonError(
-            f"a process of uid {stranger} listens at {url}, where our daemon did: the token was "
-            "not sent; run: mcli daemon restart --port 0"
+            f"a process of uid {stranger} listens at {url}{before}: the token was not sent; "
+            f"{advice}"
         )
 
 
@@ -168,17 +173,8 @@ def given(
     if ca is not None and not os.path.isfile(ca):
         raise BadSetting(f"MCLI_BACKGROUND_CA is {ca!r}; it must be a file of CA certificates")
     if parts.scheme == "http":  # elsewhere, and over TLS, a certificate tells who it is
-        _check_given(url)
+        _check_owner(url, advice="name a daemon of your own, or use https://")
     return Address(url.rstrip("/"), token, ca, source, fingerprint)
-
-
-def _check_given(url: str) -> None:
-    stranger = _stranger(url)
-    if stranger is not None:
-        raise DaemonError(
-            f"a process of uid {stranger} listens at {url}: the token was not sent; name a daemon "
-            "of your own, or use https://"
-        )
 
 
 def is_here(host: str) -> bool:

@@ -472,6 +472,10 @@ class Session:
             self._pause()
         elif kind == frames.MODE and self._keyboard:
             self._keyboard.translate(not payload["raw"])
+        elif kind == frames.AGAIN:
+            if self._keyboard:
+                self._keyboard.release()
+            sys.stderr.write(f"mcli: {payload['message']}\n")
         elif kind == frames.TYPED:
             self._share(payload["signal"])
         elif kind == frames.FINISHED:

@@ -287,6 +287,11 @@ class Client:
                 f"wait again with: mcli daemon start && mcli wait {job_id}"
             ) from error
 
+    def attempts(self, job_id: str) -> list[Document]:
+        """Every attempt of the job, the first one first: its end, its times, its output's place."""
+        found: list[Document] = self._ask("GET", f"{_job(job_id)}/attempts").json()
+        return found
+
     def result(self, job_id: str) -> Any:
         """What the command returned: any JSON value.
 

@@ -184,8 +184,9 @@ def _is_required(ctx: Any, group: list[Any]) -> bool:
 
 
 def _is_upload(param: Any) -> bool:
-    kind = _kind(param)
-    return kind.get("format") in ("path", "file") and not kind.get("x-directory")
+    """A path that can only be a directory is none."""
+    is_file = getattr(getattr(param, "type", None), "file_okay", True)
+    return is_file and _kind(param).get("format") in ("path", "file")
 
 
 # JSON Schema ----------------------------------------------------------------------------
@@ -196,7 +197,6 @@ def _schema(ctx: Any, group: list[Any], *, required: bool) -> Schema:
     schema = _flags(ctx, flags) if len(flags) == len(group) else _value(group[-1], required)
     default = _default(ctx, group)
     schema |= {} if default is None else {"default": default}
-    schema = {key: value for key, value in schema.items() if key != "x-directory"}
     return schema if required else _or_null(schema)
 
 
@@ -224,7 +224,7 @@ def _count(param: Any) -> Schema:
 def _value(param: Any, required: bool) -> Schema:
     if getattr(param, "count", False):
         return _count(param)
-    one = {key: value for key, value in _kind(param).items() if key != "x-directory"}
+    one = _kind(param)
     several = getattr(param, "multiple", False)
     least = {"minItems": 1} if required else {}
     if param.nargs == -1:
@@ -284,10 +284,6 @@ def _moment(kind: Any) -> Schema:
     return {"type": "string", "description": "One of: " + ", ".join(kind.formats)}
 
 
-def _path(kind: Any) -> Schema:
-    return {"type": "string", "format": "path"} | ({} if kind.file_okay else {"x-directory": True})
-
-
 _CLICK: Final[dict[str, Any]] = {
     "Tuple": lambda kind: {"prefixItems": [_click_kind(each) for each in kind.types]},
     "Choice": _choice,
@@ -299,7 +295,7 @@ _CLICK: Final[dict[str, Any]] = {
     "UUIDParameterType": lambda _: {"type": "string", "format": "uuid"},
     "DateTime": _moment,
     "File": lambda _: {"type": "string", "format": "file"},
-    "Path": _path,
+    "Path": lambda _: {"type": "string", "format": "path"},
 }
 """By the name of the class: Typer has classes of its own that are called the same."""
 

@@ -13,6 +13,7 @@ Everything mcli raises on purpose.
     │   ├── Unfinished                2   the job has not ended yet
     │   ├── UnknownApp                2   no app has that name
     │   ├── BadApp                    2   it cannot be added: it does not load, or clashes
+    │   ├── Incomplete                2   a request's body ends before it is whole
     │   ├── WrongMedia                2   a request's body is of a type that is not read here
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
@@ -128,6 +129,12 @@ class BadApp(RequestError):
     """An app cannot be added: it does not load, or its endpoints clash with others."""
 
     code = "bad_app"
+
+
+class Incomplete(RequestError):
+    """A request's body ends before it is whole."""
+
+    code = "incomplete"
 
 
 class WrongMedia(RequestError):

@@ -34,6 +34,7 @@ OUTPUT: Final = 23  # binary: stream, offset of the record after this one, bytes
 PAUSED: Final = 24  # {"size"}: the job was stopped, as by Ctrl-Z
 TYPED: Final = 25  # {"signal"}: a key made this signal at the job's terminal
 MODE: Final = 28  # {"raw", "size"}: whether its terminal translates line ends
+AGAIN: Final = 29  # {"message", "size"}: an attempt has failed, another one follows
 FINISHED: Final = 26  # the outcome and the job document
 PONG: Final = 27  # the daemon's status
 
@@ -41,7 +42,6 @@ PONG: Final = 27  # the daemon's status
 START: Final = 40  # {"job", "attempt", "invocation", "timeout_s", "grace_s", "fds"}
 STOP: Final = 41  # {"job", "grace_s"}: SIGTERM, grace, SIGKILL
 RETIRE: Final = 42  # {}: end when the running jobs have ended
-WELCOME: Final = 43  # {"jobs"}: the daemon knows this worker (again)
 
 # worker → daemon
 READY: Final = 60  # {"protocol", "pid", "key", "reads", "jobs"}

@@ -3,7 +3,7 @@ What is known about a job, as a value: the same fields for the daemon, the verbs
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from mcli.invocation import Source
@@ -57,8 +57,17 @@ class JobInfo:
     source: Source = "cli"
     on_finish: str | None = field(default=None, repr=False)
     cancel_requested: bool = False
+    due_at: float | None = None
+    """When a job that is ``scheduled`` may be queued."""
+    max_attempts: int = 1
+    """How often it may begin: 1 and its retries."""
     revoked: int = 0
     """How many of the attempts never began: ``attempt - revoked`` is what a limit counts."""
+
+    @property
+    def tried(self) -> int:
+        """Attempts that have begun, the newest included."""
+        return self.attempt - self.revoked
 
     @property
     def is_final(self) -> bool:
@@ -100,8 +109,34 @@ KEYS: Final = (
     "queued_at",
     "route",
     "source",
+    "max_attempts",
+    "due_at",
 )
 """What a document shows, in its order; a time ends with ``_at``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptInfo:
+    """One attempt of a job. Those that are not the newest have ended, and not well."""
+
+    attempt: int
+    state: State
+    reason: Reason | None
+    exit_code: int | None
+    signal: int | None
+    started_at: float
+    finished_at: float | None
+    error: str | None = field(default=None, repr=False)
+    worker_pid: int | None
+    pid: int | None
+    output_start: int
+    """Where in the record log its output begins."""
+    output_end: int | None
+    """And where it ends; None for the newest: at the end of the log."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return {each.name: _shown(each.name, getattr(self, each.name)) for each in fields(self)}
 
 
 def _shown(key: str, value: Any) -> Any:

@@ -7,7 +7,6 @@ Called by ``router``.
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -21,12 +20,9 @@ from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError, DaemonNotRunning, OutcomeUnknown
 from mcli.home import Home
-from mcli.outcome import read_outcome
-from mcli.output import last_words
 from mcli.parameters import check
 from mcli.problem import error_in
 from mcli.states import State
-from mcli.stream import Stream
 from mcli.submission import app_of, invocation_of
 from mcli.version import PROTOCOL
 
@@ -133,17 +129,6 @@ class Local:
                                 return now
                     raise DaemonError(f"the daemon has stopped; job {job['id']} runs on")
         return await self.job(job["id"])
-
-    async def last_words(self, job_id: str) -> str:
-        """The last line that the job has written to stderr; empty if there is none."""
-        path = os.path.join(self.folder(job_id), "output.log")
-        return await asyncio.to_thread(last_words, path, Stream.STDERR)
-
-    async def withheld(self, job_id: str) -> str | None:
-        """Why the value that the command returned was not kept; None if it was."""
-        attempt = (await self.job(job_id))["attempt"]
-        outcome = await asyncio.to_thread(read_outcome, self.folder(job_id), attempt)
-        return outcome.withheld if outcome is not None else None
 
     # For the routes of jobs -----------------------------------------------------------
 

@@ -101,7 +101,10 @@ class Log:
             return os.pwrite(self._fd, os.read(pipe, most), offset)
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Once is enough; a second time the descriptor's number may be another file's."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 def _head(stream: int, length: int) -> bytes:
@@ -158,6 +161,14 @@ def read_records(path: str, offset: int = 0, limit_bytes: int = 1 << 20) -> list
         return list(_parse(fd, offset, limit_bytes))
     finally:
         os.close(fd)
+
+
+def log_size(folder: str) -> int:
+    """Bytes in the record log of the job whose directory is *folder*."""
+    try:
+        return os.stat(os.path.join(folder, "output.log")).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def last_words(path: str, stream: Stream) -> str:

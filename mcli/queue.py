@@ -29,11 +29,12 @@ from mcli.errors import (
 )
 from mcli.ids import is_id
 from mcli.invocation import Invocation, Source
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.mask import mask_text
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
 from mcli.store.schema import QUEUED, SCHEDULED, counters, idempotency_keys, invocations, jobs
+from mcli.store.schema import attempts as earlier_attempts
 
 LATEST: Final = "-"
 """What people write for the newest job."""
@@ -46,7 +47,6 @@ KEY_KEPT_S: Final = 24 * 3600.0
 
 NOT_JSON: Final = "what the command returned is not JSON, and was not kept"
 
-_INNER: Final = frozenset({"due_at"})
 _ID_DIGITS: Final = frozenset("0123456789abcdef-")
 _ENDINGS: Final = {
     State.SUCCEEDED: Event.SUCCEED,
@@ -63,6 +63,10 @@ _KEYED: Final = select(idempotency_keys).where(
 )
 _THEIRS: Final = jobs.c.source != "daemon"
 _QUEUED: Final = select(counters.c.jobs).where(counters.c.state == QUEUED)
+_OF_ATTEMPT: Final = (
+    "attempt", "state", "reason", "exit_code", "signal", "started_at", "finished_at", "error",
+    "worker_pid", "pid",
+)  # fmt: skip
 _NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
 
 
@@ -150,6 +154,7 @@ def submit(
     source: Source = "cli",
     on_finish: str | None = None,
     request: bytes | None = None,
+    max_attempts: int = 1,
     queue_max: int | None = None,
 ) -> JobInfo:
     """Accept a job; the insertion of its id is what decides that the daemon runs it.
@@ -164,6 +169,7 @@ def submit(
         source: Who asked for it.
         on_finish: URL to be told when it has ended.
         request: Digest by which a repetition is known; None: that of *invocation*.
+        max_attempts: How often it may begin.
         queue_max: Jobs that may be queued, with this one; None for any number.
 
     Raises:
@@ -188,6 +194,7 @@ def submit(
         "cwd": cwd,
         "source": source,
         "on_finish": on_finish,
+        "max_attempts": max_attempts,
     }
     digest = request or _digest(invocation)
     accepted = conn.execute(_ACCEPT, row).one_or_none()
@@ -352,17 +359,56 @@ def request_stop(
     return job
 
 
-def retry(conn: Connection, *, now: float, job_id: str, attempt: int, due_at: float) -> JobInfo:
+def retry(
+    conn: Connection,
+    *,
+    now: float,
+    job_id: str,
+    attempt: int,
+    due_at: float,
+    max_attempts: int,
+    output_end: int,
+    state: State,
+    reason: Reason,
+    exit_code: int | None = None,
+    signal: int | None = None,
+    error: str | None = None,
+) -> JobInfo:
     """Let a job that failed wait for another attempt; one that was asked to end is left alone.
 
     Args:
         due_at: When it may be queued again, in Unix seconds; not before *now*.
+        max_attempts: How often it may begin; not every job's command has said so before.
+        output_end: Bytes in its record log.
+        state, reason, exit_code, signal, error: How the attempt ended, as for ``finish``.
 
     Raises:
         UnknownJob: No job has that id.
     """
-    waiting = _NO_PROCESS | {"queued_at": None, "due_at": max(now, due_at)}
-    return _one(conn, job_id, _move(conn, Event.RETRY, _attempt(job_id, attempt), waiting))
+    before = get(conn, job_id)
+    waiting = _NO_PROCESS | {
+        "queued_at": None,
+        "due_at": max(now, due_at),
+        "max_attempts": max_attempts,
+    }
+    moved = _move(conn, Event.RETRY, _attempt(job_id, attempt), waiting)
+    if moved:
+        ended = {
+            "job_id": job_id,
+            "attempt": attempt,
+            "state": state,
+            "reason": reason,
+            "exit_code": exit_code,
+            "signal": signal,
+            "worker_pid": before.worker_pid,
+            "pid": before.pid,
+            "started_at": before.started_at,
+            "finished_at": now,
+            "error": error and _shown(conn, job_id, error),
+            "output_end": output_end,
+        }
+        conn.execute(earlier_attempts.insert(), ended)
+    return _one(conn, job_id, moved)
 
 
 def due(conn: Connection, *, now: float, limit: int) -> list[JobInfo]:
@@ -563,6 +609,26 @@ def counts(conn: Connection) -> dict[State, int]:
     return {state: kept[state] for state in State}
 
 
+def attempts(conn: Connection, job_id: str) -> list[AttemptInfo]:
+    """All attempts of a job, the first one first; none if it has not begun.
+
+    Raises:
+        UnknownJob: No job has that id.
+    """
+    job = get(conn, job_id)
+    wanted = select(earlier_attempts).where(earlier_attempts.c.job_id == job_id)
+    found: list[AttemptInfo] = []
+    for row in conn.execute(wanted.order_by(earlier_attempts.c.attempt)):
+        known = {name: value for name, value in row._mapping.items() if name != "job_id"}
+        known |= {"state": State(row.state), "reason": Reason(row.reason)}
+        found.append(AttemptInfo(**known, output_start=found[-1].output_end or 0 if found else 0))
+    if job.started_at is not None:
+        newest = {name: getattr(job, name) for name in _OF_ATTEMPT}
+        start = found[-1].output_end or 0 if found else 0
+        found.append(AttemptInfo(**newest, output_start=start, output_end=None))
+    return found
+
+
 def invocation(conn: Connection, job_id: str) -> bytes | None:
     """What was submitted, byte for byte; of a job that has ended, without its secrets.
 
@@ -573,7 +639,7 @@ def invocation(conn: Connection, job_id: str) -> bytes | None:
 
 
 def _job(row: Row[Any]) -> JobInfo:
-    fields = {name: value for name, value in row._mapping.items() if name not in _INNER}
+    fields = dict(row._mapping)
     fields |= {"state": State(row.state), "reason": row.reason and Reason(row.reason)}
     result = row.result and json.loads(row.result)
     return JobInfo(**(fields | {"result": result, "has_result": row.result is not None}))

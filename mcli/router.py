@@ -10,7 +10,7 @@ this user, found again by their ids.
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -31,8 +31,6 @@ from mcli.home import Home
 from mcli.ids import is_id
 from mcli.local import Local, Offer
 from mcli.submission import place_of
-
-Handle = Callable[[Request], Awaitable[Response]]
 
 
 def api_router(*apps: Any) -> APIRouter:

@@ -109,7 +109,8 @@ MUTATIONS: Final = {
         (
             (
                 "mcli/daemon/auth.py",
-                '        if not is_for_us(headers, scope["raw_path"], scope["http_version"], self._hosts):',
+                '        if not is_for_us(headers, scope["raw_path"], '
+                'scope["http_version"], self._hosts):',
                 "        if False:",
             ),
         ),

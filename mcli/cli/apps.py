@@ -4,14 +4,21 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
 from typing import Any, Final
 
 import click
 
+from mcli.cli import complain
 from mcli.cli.table import Column, printable, table, terminal_width
 from mcli.program import ROOT
 
 Document = dict[str, Any]
+
+QUIET_S: Final = 3.0
+"""Seconds after which it is said what is waited for."""
 
 COLUMNS: Final = (
     Column("APP", 8),
@@ -82,10 +89,23 @@ def add(target: str, python: str) -> None:
 
     root = ROOT if python == sys.executable else ""
     path = os.path.abspath(shutil.which(python) or python)
-    with Client() as client:
+    waits = f"still waiting for {target} to be imported, for a minute at most"
+    with Client() as client, _saying(waits):
         app = client.add_app(target, python=path, cwd=os.getcwd(), mcli_root=root)
     for line in [f"added {app['name']}", *_endpoints(app)]:
         click.echo(printable(line))
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Say *what* on stderr, to a terminal or not, if it takes long."""
+    timer = Timer(QUIET_S, complain, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _endpoints(app: Document) -> list[str]:

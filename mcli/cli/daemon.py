@@ -77,7 +77,7 @@ def start(foreground: bool, apps: Sequence[str], i_know: bool, **options: str | 
     if foreground:
         from mcli.daemon.server import serve
 
-        sys.exit(serve(settings, home, list(apps), i_know=i_know))
+        sys.exit(serve(settings, home, list(apps), options, i_know=i_know))
     _launch(home, _arguments(options, apps, i_know))
 
 
@@ -132,33 +132,48 @@ def _stop(home: Home, kill_jobs: bool) -> None:
 @click.option("--kill-jobs", is_flag=True, help="End the running jobs too.")
 @starting
 def restart(kill_jobs: bool, apps: Sequence[str], i_know: bool, **options: str | None) -> None:
-    """Stop the daemon if it runs, and start it with these options. Running jobs run on.
+    """Stop the daemon if it runs, and start it again. Running jobs run on.
 
-    Unless --app is given, it has the apps with which the last one was started.
+    It keeps the options with which it was started, except for those that are given here; and for
+    --i-know, which has to be given each time.
     """
     from mcli.daemon.bind import check
 
     home = Home.find()
+    last = _last_start(home)
+    options = _kept_options(last) | {
+        name: text for name, text in options.items() if text is not None
+    }
     check(Settings.load(options), i_know=i_know)  # better refused before anything is stopped
-    arguments = _arguments(options, apps, i_know) + ([] if apps else _kept(home))
+    arguments = _arguments(options, apps, i_know) + ([] if apps else _kept_apps(last))
     if end(home, kill_jobs=kill_jobs) is None:
         click.echo("mcli: the daemon was not running", err=True)
     _launch(home, arguments)
 
 
-def _kept(home: Home) -> list[str]:
-    """The apps of --app at the last start, and the directory that it was in, as arguments."""
+def _last_start(home: Home) -> dict[str, Any]:
+    """What the daemon that runs, or has crashed, said of its start."""
     told: dict[str, Any] = {}
     with suppress(OSError, ValueError), open(home.address, encoding="utf-8") as file:
         told = json.load(file)
+    return told
+
+
+def _kept_options(last: dict[str, Any]) -> dict[str, str | None]:
+    known = {each.name for each in fields(Settings) if each.metadata["option"]}
+    return {name: text for name, text in last.get("options", {}).items() if name in known}
+
+
+def _kept_apps(last: dict[str, Any]) -> list[str]:
+    """The apps of --app at the last start, and the directory that it was in, as arguments."""
     there = []
-    for target in told.get("apps", ()):
+    for target in last.get("apps", ()):
         place = target.rpartition(":")[0] or target
         if os.path.isabs(place) and not os.path.exists(place):
             complain(f"the app {target} of the last start is not there any more; left out")
         else:
             there.append(f"--app={target}")
-    return [*there, f"--apps-from={told['cwd']}"] if there else []
+    return [*there, f"--apps-from={last['cwd']}"] if there else []
 
 
 @daemon.command()

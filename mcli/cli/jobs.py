@@ -40,6 +40,16 @@ COLUMNS: Final = (
 )
 
 
+ATTEMPT_COLUMNS: Final = (
+    Column("ATTEMPT", 3),
+    Column("STATE", 9),
+    Column("REASON", 6),
+    Column("EXIT", 4),
+    Column("STARTED", 8),
+    Column("FINISHED", 8),
+)
+
+
 @click.command()
 @click.option("-a", "--all", "every", is_flag=True, help="All jobs, however old.")
 @click.option(
@@ -153,12 +163,34 @@ def inspect(job: str, as_json: bool) -> None:
 
     with Client() as client:
         found = client.job(job)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(description(found)))
+        attempts = client.attempts(found["id"]) if found["attempt"] > 1 and not as_json else []
+    lines = [json.dumps(found, indent=2)] if as_json else description(found)
+    click.echo("\n".join(lines + history(attempts, time.time())))
+
+
+def history(attempts: Sequence[Document], now: float) -> list[str]:
+    """The attempts of a job that has had several, as a table below the rest."""
+    if len(attempts) < 2:
+        return []
+    rows = [
+        (
+            str(each["attempt"]),
+            each["state"],
+            each["reason"] or "",
+            ending(each),
+            moment(each["started_at"], now),
+            moment(each["finished_at"], now),
+        )
+        for each in attempts
+    ]
+    return ["", *table(ATTEMPT_COLUMNS, rows, terminal_width())]
 
 
 def description(job: Document) -> list[str]:
-    """``key value`` lines, without what is not known. An error keeps its lines."""
-    shown = {key: _told(key, value) for key, value in job.items() if value not in (None, "")}
+    """``key value`` lines, without what is not known or not worth it. An error keeps its lines."""
+    usual = {"max_attempts": 1}
+    known = {key: value for key, value in job.items() if value not in (None, "", usual.get(key))}
+    shown = {key: _told(key, value) for key, value in known.items()}
     width = max(map(len, shown))
     return [
         f"{'' if at else key:<{width}}  {line}".rstrip()

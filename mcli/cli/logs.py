@@ -5,11 +5,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from itertools import takewhile
+from typing import Any, Protocol
 
 import click
 
 from mcli.cli.terminal import Spelled
+from mcli.errors import RequestError
 from mcli.output import Record
 
 
@@ -28,6 +30,7 @@ class Out(Protocol):
 @click.option("--stderr", is_flag=True, help="Only what went to stderr.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its local time.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="The last N lines.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only of attempt N.")
 @click.option("--raw", is_flag=True, help="Control characters as they are, on a terminal too.")
 def logs(
     job: str,
@@ -36,6 +39,7 @@ def logs(
     stderr: bool,
     timestamps: bool,
     tail: int | None,
+    attempt: int | None,
     raw: bool,
 ) -> None:
     """Show what JOB has printed: stdout and stderr in the order in which they came.
@@ -55,14 +59,31 @@ def logs(
         out: Out = (
             Spelled(sys.stdout.buffer) if spelled and sys.stdout.isatty() else sys.stdout.buffer
         )
-        after = 0
+        after, end = (0, None) if attempt is None else _place(client.attempts(job_id), attempt)
         if tail is not None:
-            past = latest(client.output(job_id, stream=stream), tail)
+            past = latest(_until(end, client.output(job_id, stream=stream, after=after)), tail)
             write(last_lines(past, tail), timestamps, out)
-            after = past[-1].next_offset if past else 0
+            after = past[-1].next_offset if past else after
         if tail is None or follow:
             ask = client.follow if follow else client.output
-            write(ask(job_id, stream=stream, after=after), timestamps, out)
+            write(_until(end, ask(job_id, stream=stream, after=after)), timestamps, out)
+
+
+def _place(attempts: Sequence[dict[str, Any]], number: int) -> tuple[int, int | None]:
+    """Where in the log the output of an attempt begins, and where it ends if that is known.
+
+    Raises:
+        RequestError: There is no such attempt.
+    """
+    for each in attempts:
+        if each["attempt"] == number:
+            return each["output_start"], each["output_end"]
+    known = ", ".join(str(each["attempt"]) for each in attempts) or "none yet"
+    raise RequestError(f"the job has no attempt {number}; it has: {known}")
+
+
+def _until(end: int | None, records: Iterable[Record]) -> Iterable[Record]:
+    return records if end is None else takewhile(lambda record: record.offset < end, records)
 
 
 def write(records: Iterable[Record], timestamps: bool, out: Out | None = None) -> None:

@@ -40,6 +40,8 @@ class Caller:
         self._notices: list[tuple[int, int, dict[str, Any]]] = []
         """(size of the log at which it is due, kind, payload): told after the output before it."""
 
+        self._started = False
+
     def _closed(self) -> None:
         if self._live is not None:
             self._live.listeners.discard(self._happened)
@@ -55,7 +57,8 @@ class Caller:
     def _pass_on(self, kind: int, payload: dict[str, Any]) -> None:
         assert self._live is not None
         ends = payload.get("signal") in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
-        if kind == frames.SIGNAL and ends and self._live.worker is None:
+        idle = self._live.worker is None and self._live.orphan is None
+        if kind == frames.SIGNAL and ends and idle:
             self._dispatcher.spawn(self._cancel(self._live.id))  # it has not begun
         else:
             self._dispatcher.tell(self._live, kind, payload)
@@ -138,26 +141,26 @@ class Caller:
     def _tell_notices(self, offset: int) -> None:
         while self._notices and self._notices[0][0] <= offset:
             _, kind, payload = self._notices.pop(0)
+            if kind == frames.AGAIN:
+                self._started = False
             self._link.send(kind, payload)
 
     async def _stream(self, job_id: str, live: Live | None, offset: int) -> None:
         """All records from *offset* on as they come, then the end."""
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        started = False
         silent = offset < 0
         while True:
             final = live is None or live.final
-            reached = live is not None and live.reached
             records = [] if silent else read_records(path, offset, BLOCK_BYTES)
-            if not started and (reached or records):
-                started = True
-                self._link.send(frames.STARTED, {})
             for record in records:
                 self._tell_notices(record.offset)
+                self._tell_started()
                 data = frames.encode_output(record.stream, record.next_offset, record.data)
                 self._link.send_bytes(data)
                 offset = record.next_offset
             self._tell_notices(offset)
+            if live is not None and live.reached:
+                self._tell_started()
             await self._link.drained()
             if records:
                 continue
@@ -167,6 +170,11 @@ class Caller:
             await live.changed()
         job = live.info if live is not None else None
         self._end(job or self._dispatcher.get(job_id))
+
+    def _tell_started(self) -> None:
+        if not self._started:
+            self._started = True
+            self._link.send(frames.STARTED, {})
 
     def _end(self, job: JobInfo) -> None:
         began = (job.exit_code, job.signal) != (None, None)  # it may have been claimed, and no more

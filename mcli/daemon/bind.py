@@ -91,7 +91,7 @@ def _check_open(settings: Settings, i_know: bool) -> None:
     if not i_know or not (settings.tls_cert and settings.tls_key):
         raise BadSetting(
             f"{settings.host} is not this machine alone: to serve others, start the daemon with "
-            "--host, --tls-cert, --tls-key and --i-know; else set MCLI_BACKGROUND_HOST=localhost"
+            "--host, --tls-cert, --tls-key and --i-know; else give --host localhost"
         )
 
 

@@ -1,8 +1,5 @@
 """Requests to endpoints as jobs of this daemon: what ``endpoints`` asks of it."""
 
-import asyncio
-import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +10,7 @@ from mcli.endpoint import Checked
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.ports import Call, Document
 from mcli.errors import DaemonError
-from mcli.output import last_words
 from mcli.queue import CALL_PRIORITY
-from mcli.stream import Stream
 
 
 class Calls(Kept):
@@ -42,16 +37,7 @@ class Calls(Kept):
         return accepted.job.document()
 
     async def wait(self, job_id: str, timeout_s: float) -> Document:
-        live, deadline = self._dispatcher.live(job_id), time.monotonic() + timeout_s
-        while live is not None and not live.final:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            if self._dispatcher.draining:
-                raise DaemonError(f"the daemon is stopping; job {job_id} runs on")
-            await live.changed(left)
-        return self._dispatcher.get(job_id).document()
-
-    async def last_words(self, job_id: str) -> str:
-        path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
-        return await asyncio.to_thread(last_words, path, Stream.STDERR)
+        job = await self._dispatcher.wait(job_id, timeout_s)
+        if self._dispatcher.leaving and not job.is_final:
+            raise DaemonError(f"the daemon is stopping; job {job_id} runs on")
+        return job.document()

@@ -70,6 +70,8 @@ class Canary:
             with contextlib.suppress(InvalidTransition):  # it may just have ended
                 await self._dispatcher.cancel(job.id)
             while not job.is_final:
+                if self._dispatcher.leaving:  # the next daemon has it
+                    return
                 job = await self._dispatcher.wait(job.id, PATIENCE_S)
         await removed(self._dispatcher, job)
 

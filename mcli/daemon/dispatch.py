@@ -17,25 +17,29 @@ from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
-from mcli.daemon.orphan import Orphan, Streams
+from mcli.daemon.orphan import Streams
+from mcli.daemon.orphans import REVOKED_MAX, Orphans
+from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
-from mcli.daemon.verdict import verdict
+from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import Invocation, Stdio
-from mcli.job import JobInfo, timestamp
-from mcli.outcome import Outcome, read_outcome
+from mcli.job import AttemptInfo, JobInfo, timestamp
+from mcli.outcome import Outcome
+from mcli.output import log_size
 from mcli.settings import Settings
-from mcli.states import Reason, State
+from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, holder, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -43,17 +47,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mcli.jobs")
 
-ORPHAN_S: Final = 2.0
-"""Seconds after the end of a job's process in which its worker may still report it."""
-
-REVOKED_MAX: Final = 20
-"""How often a job is put back whose process ended before it began."""
-
-WORKERS_DIE: Final = "its workers die before it begins, one after the other"
+DUE_MAX: Final = 500
+"""Jobs that are queued in one transaction because their time has come."""
 
 FIRST_AGAIN_S: Final = 0.02
-AGAIN_S: Final = 1.0
-"""Seconds until something is tried again that the system did not allow."""
+"""Seconds until a ticket is tried again that could not be taken."""
 
 
 class Dispatcher:
@@ -64,6 +62,9 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.leaving = False
+        """It ends now, and nobody is let wait any longer."""
+
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
@@ -75,7 +76,11 @@ class Dispatcher:
         self._log_bytes = 0
         """In the record logs of jobs that have ended."""
 
+        self._chance = Random()  # noqa: S311 - nobody gains by guessing it
         self._tasks: set[asyncio.Task[object]] = set()
+        self._orphans = Orphans(
+            home, settings, finish=self._finish, requeue=self._requeue, spawn=self.spawn
+        )
         self.pool = Pool(
             home,
             settings,
@@ -202,6 +207,7 @@ class Dispatcher:
             "timeout_s": told if told is not None else self.settings.timeout_s,
             "source": invocation.source,
             "on_finish": invocation.on_finish,
+            "max_attempts": 1 + invocation.policy.retries,
         }
 
     def pump(self) -> None:
@@ -226,6 +232,8 @@ class Dispatcher:
 
     def look(self) -> None:
         """Claim even if no event has told of work: one may have been missed, or failed."""
+        if self.counts()[State.SCHEDULED]:
+            self._look_for_due()
         for lane in self._lanes:
             lane.queued = True
         self.pump()
@@ -265,10 +273,11 @@ class Dispatcher:
         error = f"{what} was lost when the daemon was restarted, before the job began"
         outcome = Outcome(reached=False, reason="input_lost", error=error)
         live = self._live.get(info.id)
-        self.spawn(self._finish(live, outcome) if live else self._lose(info, outcome))
+        attempt = info.attempt
+        self.spawn(self._finish(live, attempt, outcome) if live else self._lose(info, outcome))
 
     async def _lose(self, info: JobInfo, outcome: Outcome) -> None:
-        self._tell_ended(await self._finish_row(info, outcome))
+        self._tell_ended(await self._finish_row(info, ending_of(info, outcome)))
 
     # Workers --------------------------------------------------------------------------
 
@@ -305,22 +314,13 @@ class Dispatcher:
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
-        self._insist(partial(self._revoke, live, outcome))
+        insist(partial(self._revoke, live, live.attempt, outcome))
 
-    def _revoke(self, live: Live, outcome: Outcome) -> None:
-        assert live.info is not None
-        if revoke(self.home.job(live.id), live.info.attempt):
-            self.spawn(self._finish(live, outcome))
+    def _revoke(self, live: Live, attempt: int, outcome: Outcome) -> None:
+        if revoke(self.home.job(live.id), attempt):
+            self.spawn(self._finish(live, attempt, outcome))
         else:
-            self.watch(live)
-
-    def _insist(self, act: Callable[[], None]) -> None:
-        """Do it now, or when the disk has room or descriptors are free again."""
-        try:
-            act()
-        except OSError as error:
-            log.error("job.waits %s", error)
-            asyncio.get_running_loop().call_later(AGAIN_S, self._insist, act)
+            self._orphans.watch(live, attempt)
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.RETIRING:
@@ -345,14 +345,13 @@ class Dispatcher:
         elif kind == frames.RETURNED:
             self._returned(worker, live, payload)
         elif kind in (frames.PAUSED, frames.MODE, frames.TYPED):
-            for listener in list(live.listeners):
-                listener(kind, payload)
-            live.notify()
+            live.tell(kind, payload)
 
     def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
         assert live.info is not None
         live.info = replace(live.info, pid=pid, worker_pid=worker_pid)
-        live.close_fds()
+        if not live.invocation.policy.retries:
+            live.close_fds()
         self._store.write(
             queue.started,
             job_id=live.id,
@@ -374,9 +373,9 @@ class Dispatcher:
 
     def _ended(self, worker: Worker, live: Live | None, payload: dict[str, Any]) -> None:
         self.pool.done(worker, payload["job"])
-        if live is not None and live.info is not None and live.info.attempt == payload["attempt"]:
+        if live is not None and live.is_at(payload["attempt"]):
             live.size = payload["size"]
-            self.spawn(self._finish(live, Outcome(**payload["outcome"])))
+            self.spawn(self._finish(live, payload["attempt"], Outcome(**payload["outcome"])))
         self.pump()
 
     def _ready(self, worker: Worker, jobs: list[dict[str, Any]]) -> None:
@@ -397,93 +396,11 @@ class Dispatcher:
                 self._tell_stop(live)
             live.notify()
 
-    # Jobs whose worker is gone ----------------------------------------------------------
-
     def _worker_lost(self, worker: Worker) -> None:
         """A connection has ended: with its worker, or before it comes back."""
         for live in [live for live in self._live.values() if live.worker is worker]:
             live.worker = None
-            when_gone(worker.pid, partial(self._bereaved, live))
-
-    def _bereaved(self, live: Live) -> None:
-        """The worker of *live* is dead."""
-        self._insist(partial(self._take_over, live))
-
-    def _take_over(self, live: Live) -> None:
-        if live.worker is not None or live.orphan is not None:
-            return
-        if not live.running or live.info is None:
-            return
-        if live.info.pid is None:
-            self._find_process(live)
-            return
-        streams = live.streams or Streams([], [], b"")
-        folder = self.home.job(live.id)
-        live.orphan = Orphan(
-            live.info,
-            folder,
-            streams,
-            live.reached,
-            live.size,
-            self.settings.grace_s,
-            partial(_grew, live),
-        )
-        if live.info.state is State.STOPPING:
-            self._tell_stop(live)
-        self.watch(live)
-
-    def _find_process(self, live: Live) -> None:
-        """Its worker did not come to say which process it has forked, or whether."""
-        assert live.info is not None
-        folder, attempt = self.home.job(live.id), live.info.attempt
-        if revoke(folder, attempt):
-            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
-            again = live.info.revoked < REVOKED_MAX
-            self.spawn(self._requeue(live) if again else self._finish(live, dead))
-            return
-        owner = holder(folder, attempt)
-        if owner is None:
-            self.spawn(self._abandon(live))
-        else:
-            live.info = replace(live.info, pid=owner.pid)
-            self._bereaved(live)
-
-    async def _never_began(self, live: Live, outcome: Outcome | None) -> bool:
-        """Whether its process ended without the ticket, which nobody can take any more."""
-        assert live.info is not None
-        folder, attempt = self.home.job(live.id), live.info.attempt
-        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
-        while live.running and not is_taken(folder, attempt):
-            await asyncio.sleep(again_s)
-            with contextlib.suppress(OSError):  # a full disk
-                if revoke(folder, attempt):
-                    waits = outcome is not None and outcome.exit_code == REVOKED_CODE
-                    return waits or live.info.revoked < REVOKED_MAX
-        return False
-
-    async def _requeue(self, live: Live) -> None:
-        """The attempt never began, and never will: it is not counted."""
-        assert live.info is not None
-        if live.info.state is State.STOPPING:
-            await self._finish(live, Outcome(reached=False, reason="user"))
-            return
-        failpoint.reach("revoked")
-        live.info = await self._written(
-            queue.revoke, now=time.time(), job_id=live.id, attempt=live.info.attempt
-        )
-        failpoint.reach("requeued")
-        log.info("job.requeued job_id=%s", live.id)
-        self._queued(live.priority)
-        live.notify()
-        self.pump()
-
-    def watch(self, live: Live) -> None:
-        """Wait for the end of a running job's process without its worker's help."""
-        assert live.info is not None
-        if live.info.pid is None:
-            self.spawn(self._abandon(live))
-        else:
-            when_gone(live.info.pid, lambda: self.spawn(self._abandon(live)))
+            self._orphans.bereave(live, worker.pid)
 
     def reaped(self, pid: int, status: int) -> None:
         """A child has ended: a worker, or a job that its worker has left behind."""
@@ -493,35 +410,109 @@ class Dispatcher:
                 live.status = status
                 live.notify()
 
-    async def _abandon(self, live: Live) -> None:
-        """Its process is gone: finish from what it left, once its worker had time to report."""
-        if live.status is None:
-            await live.changed(ORPHAN_S)
-        if live.worker is not None or not live.running:
-            return
-        assert live.info is not None
-        if live.orphan is not None:
-            outcome = live.orphan.end(live.status)
-        else:
-            outcome = read_outcome(self.home.job(live.id), live.info.attempt)
-        await self._finish(live, outcome)
-
     # The end --------------------------------------------------------------------------
 
-    async def _finish(self, live: Live, outcome: Outcome | None) -> None:
-        """Commit how *live* ended (None: it cannot be known), then tell."""
+    async def _finish(self, live: Live, attempt: int, outcome: Outcome | None) -> None:
+        """Commit how an attempt ended (None: it cannot be known), then tell."""
+        if not live.is_at(attempt):
+            return
         assert live.info is not None
         told = outcome is not None and (outcome.complete or outcome.reason is not None)
-        if not told and await self._never_began(live, outcome):
-            await self._requeue(live)
+        if not told and await self._never_began(live, attempt, outcome):
+            await self._requeue(live, attempt)
             return
-        live.info = await self._finish_row(live.info, outcome)
+        if not live.is_at(attempt):
+            return
+        ending = ending_of(live.info, outcome, live.invocation, self._chance)
+        if ending.again_s is not None and live.rewind():
+            await self._retry(live, ending, ending.again_s)
+        else:
+            await self._end(live, ending)
+        live.notify()
+        self.pump()
+
+    async def _end(self, live: Live, ending: Ending) -> None:
+        assert live.info is not None
+        live.info = await self._finish_row(live.info, ending)
         if live.final:
             if self._live.pop(live.id, None) is not None:  # else it has been told already
                 self._log_bytes += live.size
                 self._tell_ended(live.info)
-            if live.streams is not None:
-                live.streams.close()
+            live.end_attempt()
+            live.close_fds()
+
+    async def _retry(self, live: Live, ending: Ending, again_s: float) -> None:
+        """It is tried again; unless somebody has asked for its end meanwhile."""
+        assert live.info is not None
+        before, now = live.info, time.time()
+        size = log_size(self.home.job(live.id))
+        info = await self._written(
+            queue.retry,
+            now=now,
+            job_id=live.id,
+            attempt=before.attempt,
+            due_at=now + again_s,
+            max_attempts=ending.max_attempts,
+            output_end=size,
+            **ending.columns(result=False),
+        )
+        live.info = info
+        if info.state is not State.SCHEDULED:
+            await self._end(live, ending)
+            return
+        live.end_attempt()
+        log.info("job.retries job_id=%s attempt=%d in_s=%.1f", info.id, info.attempt, again_s)
+        live.tell(frames.AGAIN, {"size": size, "message": ending.said(info.tried)})
+        asyncio.get_running_loop().call_later(again_s, self._look_for_due)
+
+    def _look_for_due(self) -> None:
+        """Queue what was to wait until now."""
+        if not self.draining:
+            self.spawn(self._queue_due())
+
+    async def _queue_due(self) -> None:
+        come = await asyncio.wrap_future(
+            self._store.write(queue.due, now=time.time(), limit=DUE_MAX)
+        )
+        for info in come:
+            live = self._live.get(info.id)
+            if live is not None:
+                live.info = info
+                live.notify()
+            self._queued(info.priority)
+        if len(come) == DUE_MAX:
+            self._look_for_due()
+        self.pump()
+
+    async def _never_began(self, live: Live, attempt: int, outcome: Outcome | None) -> bool:
+        """Whether its process ended without the ticket, which nobody can take any more."""
+        assert live.info is not None
+        folder, revoked = self.home.job(live.id), live.info.revoked
+        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**revoked)
+        while live.is_at(attempt) and not is_taken(folder, attempt):
+            await asyncio.sleep(again_s)
+            with contextlib.suppress(OSError):  # a full disk
+                if revoke(folder, attempt):
+                    waits = outcome is not None and outcome.exit_code == REVOKED_CODE
+                    return waits or revoked < REVOKED_MAX
+        return False
+
+    async def _requeue(self, live: Live, attempt: int) -> None:
+        """The attempt never began, and never will: it is not counted."""
+        if not live.is_at(attempt):
+            return
+        assert live.info is not None
+        if live.info.state is State.STOPPING:
+            await self._finish(live, attempt, Outcome(reached=False, reason="user"))
+            return
+        failpoint.reach("revoked")
+        live.info = await self._written(
+            queue.revoke, now=time.time(), job_id=live.id, attempt=attempt
+        )
+        failpoint.reach("requeued")
+        live.end_attempt()
+        log.info("job.requeued job_id=%s", live.id)
+        self._queued(live.priority)
         live.notify()
         self.pump()
 
@@ -529,15 +520,14 @@ class Dispatcher:
         for told in self.ended:
             told(info)
 
-    async def _finish_row(self, info: JobInfo, outcome: Outcome | None) -> JobInfo:
-        columns: dict[str, Any] = (
-            {"state": State.LOST, "reason": Reason.WORKER_LOST}
-            if outcome is None
-            else verdict(outcome)
-        )
+    async def _finish_row(self, info: JobInfo, ending: Ending) -> JobInfo:
         failpoint.reach("ended")
         done = await self._written(
-            queue.finish, now=time.time(), job_id=info.id, attempt=info.attempt, **columns
+            queue.finish,
+            now=time.time(),
+            job_id=info.id,
+            attempt=info.attempt,
+            **ending.columns(),
         )
         failpoint.reach("finished")
         log.info(
@@ -656,18 +646,11 @@ class Dispatcher:
                 return self._load(info)
         return live
 
-    def adopt(self, info: JobInfo) -> Live:
+    def adopt(self, info: JobInfo) -> None:
         """Take over a running job of an earlier daemon."""
         live = self._load(info)
         assert live is not None
-        live.reached = True
-        if info.pid is None:  # the one before did not come to write it down
-            owner = holder(self.home.job(info.id), info.attempt)
-            live.info = replace(info, pid=owner.pid if owner else None)
-        self.watch(live)
-        if info.worker_pid is not None:  # it comes back, or it is gone
-            when_gone(info.worker_pid, partial(self._bereaved, live))
-        return live
+        self._orphans.adopt(live)
 
     def find(self, prefix: str) -> JobInfo:
         """The job with that id, prefix of an id, or ``-`` for the newest."""
@@ -675,6 +658,9 @@ class Dispatcher:
 
     def get(self, job_id: str) -> JobInfo:
         return self._store.read(queue.get, job_id)
+
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        return self._store.read(queue.attempts, job_id)
 
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
@@ -685,11 +671,12 @@ class Dispatcher:
         return self._store.read(queue.counts)
 
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
-        """The job when it has ended, or as it is after *timeout_s* seconds."""
+        """The job when it has ended, or as it is after *timeout_s* seconds, or when this daemon
+        ends."""
         deadline = time.monotonic() + timeout_s
         while (live := self.live(job_id)) is not None and not live.final:
             left = deadline - time.monotonic()
-            if left <= 0 or not await live.changed(left):
+            if self.leaving or left <= 0 or not await live.changed(left):
                 break
         return self.get(job_id)
 
@@ -699,11 +686,11 @@ class Dispatcher:
         Returns:
             The job as it is then, or after *timeout_s* seconds.
         """
-        path = os.path.join(self.home.job(job.id), "output.log")
+        folder = self.home.job(job.id)
         deadline = time.monotonic() + timeout_s
         while (live := self.live(job.id)) is not None and live.info is not None:
             left = deadline - time.monotonic()
-            if live.info.state is not job.state or _longer(path, offset) or left <= 0:
+            if live.info.state is not job.state or log_size(folder) > offset or left <= 0:
                 return live.info
             await live.changed(left)
         return self.get(job.id)
@@ -734,7 +721,7 @@ class Dispatcher:
 
     def drain(self) -> None:
         """Take no more jobs, and let nobody wait for what this daemon will not see."""
-        self.draining = True
+        self.draining = self.leaving = True
         for live in self._live.values():
             live.notify()
 
@@ -746,9 +733,9 @@ class Dispatcher:
         self.stop_requested()
 
     async def _end_all(self) -> None:
-        for live in list(self._live.values()):
+        for info in self._store.read(queue.live):
             with contextlib.suppress(InvalidTransition):
-                await self.cancel(live.id)
+                await self.cancel(info.id)
         for live in list(self._live.values()):
             while not live.final:
                 await live.changed()
@@ -766,39 +753,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_exception_handler(told)
 
 
-def when_gone(pid: int, then: Callable[[], None]) -> None:
-    """Call *then* once the process has ended; now, if it has."""
-    loop = asyncio.get_running_loop()
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        then()
-        return
-    except OSError:  # no descriptors are left
-        loop.call_later(AGAIN_S, when_gone, pid, then)
-        return
-
-    def gone() -> None:
-        loop.remove_reader(fd)
-        os.close(fd)
-        then()
-
-    loop.add_reader(fd, gone)
-
-
-def _grew(live: Live, size: int) -> None:
-    live.size = size
-    live.notify()
-
-
 def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:
     accepted = queue.accept(conn, **columns)
     failpoint.reach("pre-commit")
     return accepted
-
-
-def _longer(path: str, offset: int) -> bool:
-    try:
-        return os.stat(path).st_size > offset
-    except FileNotFoundError:
-        return False

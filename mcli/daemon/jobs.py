@@ -24,7 +24,7 @@ from mcli.endpoints import answer
 from mcli.endpoints.answer import accepted, live_headers
 from mcli.endpoints.operation import KEY, PREFER, response
 from mcli.endpoints.prefer import WAIT_MAX_S, Preference, digest, idempotency_key, json_response
-from mcli.endpoints.schema import JOB, JOBS
+from mcli.endpoints.schema import ATTEMPTS, JOB, JOBS
 from mcli.errors import InvalidTransition, RequestError, UnknownJob
 from mcli.ids import is_id, new_id
 from mcli.invocation import Source
@@ -173,6 +173,12 @@ async def wait(
     found = await daemon.wait(job.id, timeout_s)
     document = found.document()
     return json_response(document, headers=live_headers(document))
+
+
+@routes.get("/v1/jobs/{job_id}/attempts", responses={200: response("Attempts.", ATTEMPTS)})
+async def attempts(job: Job, daemon: Daemon) -> Response:
+    """Every attempt of the job, the first one first: how it ended, when, where its output is."""
+    return json_response([each.document() for each in daemon.attempts(job.id)])
 
 
 @routes.get("/v1/jobs/{job_id}/result")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from mcli.daemon.orphan import Orphan, Streams
@@ -27,6 +28,7 @@ class Live:
 
         self.invocation = invocation
         self.fds = fds
+        self._began_at = _position(fds[0]) if fds else None
         self.worker: Worker | None = None
         self.streams: Streams | None = None
         self.orphan: Orphan | None = None
@@ -49,6 +51,14 @@ class Live:
         return self.info is not None and self.info.state in (State.RUNNING, State.STOPPING)
 
     @property
+    def attempt(self) -> int:
+        return self.info.attempt if self.info is not None else 0
+
+    def is_at(self, attempt: int) -> bool:
+        """Whether that attempt has not ended."""
+        return self.running and self.attempt == attempt
+
+    @property
     def priority(self) -> int:
         return self.info.priority if self.info is not None else 0
 
@@ -68,6 +78,40 @@ class Live:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
+    def tell(self, kind: int, payload: dict[str, Any]) -> None:
+        """Tell those who listen of what happens besides output."""
+        for listener in list(self.listeners):
+            listener(kind, payload)
+        self.notify()
+
+    def grow(self, size: int) -> None:
+        """Its record log has become that long."""
+        self.size = size
+        self.notify()
+
+    def note_pid(self, pid: int | None) -> None:
+        """Its process is known now."""
+        assert self.info is not None
+        self.info = replace(self.info, pid=pid)
+
+    def rewind(self) -> bool:
+        """Whether its standard input can be read once more, from where it began."""
+        if self.invocation.stdio[0] != "fd":
+            return True
+        if self._began_at is None or not self.fds:
+            return False
+        os.lseek(self.fds[0], self._began_at, os.SEEK_SET)
+        return True
+
+    def end_attempt(self) -> None:
+        """Let go of what belonged to its process; another one may follow."""
+        if self.orphan is not None:
+            self.orphan.close()
+        if self.streams is not None:
+            self.streams.close()
+        self.worker = self.streams = self.orphan = self.status = None
+        self.reached = False
+
     def share(self, streams: Streams) -> None:
         """Keep what its worker shares."""
         if self.streams is not None:
@@ -79,3 +123,11 @@ class Live:
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def _position(fd: int) -> int | None:
+    """Where in its file *fd* is; None of what can be read only once."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_CUR)
+    except OSError:
+        return None

@@ -6,7 +6,6 @@ goes on, and the daemon, as the subreaper, is told how its process ends.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -159,5 +158,4 @@ class Orphan:
             timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
-        with contextlib.suppress(OSError):
-            self._log.close()
+        self._log.close()

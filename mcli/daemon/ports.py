@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.queue import Accepted
 from mcli.states import State
 
@@ -29,6 +29,9 @@ class Dispatcher(Protocol):
     ended: list[Callable[[JobInfo], None]]
     """Told of each job that has ended."""
 
+    leaving: bool
+    """It ends now, and nobody is let wait any longer."""
+
     @property
     def home(self) -> Home: ...
 
@@ -45,6 +48,9 @@ class Dispatcher(Protocol):
             UnknownJob: There is none.
             AmbiguousJob: There are several.
         """
+
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        """Every attempt of a job, the first one first."""
 
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
@@ -79,7 +85,8 @@ class Dispatcher(Protocol):
         """
 
     async def wait(self, job_id: str, timeout_s: float) -> JobInfo:
-        """The job once it is final, or as it is after *timeout_s* seconds."""
+        """The job once it is final, or as it is after *timeout_s* seconds, or when it is
+        ``leaving``."""
 
     async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:
         """The job once ``output.log`` is longer than *offset*, or its state is not that of *job*;

@@ -6,15 +6,18 @@ free never began and is put back; one whose process lives is adopted; one that l
 outcome is finished from it; of the rest it cannot be known how they ended.
 """
 
+import json
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 from mcli import failpoint, queue
-from mcli.daemon.verdict import verdict
+from mcli.daemon.verdict import Ending, ending_of
 from mcli.home import Home
+from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.outcome import read_outcome
+from mcli.output import log_size
 from mcli.states import Reason, State
 from mcli.store.store import Store
 from mcli.ticket import Identity, boot_id, holder, revoke, started_ticks
@@ -61,24 +64,50 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
     if owner is not None and owner.alive():
         return True
     outcome = read_outcome(folder, job.attempt)
-    if outcome is not None:
-        columns = verdict(outcome)
-    elif owner is None:  # revoked by a daemon that did not come to write it down
-        store.write(queue.revoke, now=time.time(), job_id=job.id, attempt=job.attempt).result()
+    if outcome is None and owner is None:
+        # revoked by a daemon that did not come to write it down
+        _put_back(job, store)
         return False
-    else:
-        columns = {"state": State.LOST, "reason": _why(owner)}
-    done = store.write(
-        queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt, **columns
-    ).result()
-    log.info("job.recovered job_id=%s state=%s", done.id, done.state)
+    lost = Reason.WORKER_LOST if owner is None else _why(owner)
+    _end(job, store, home, ending_of(job, outcome, _invocation(job, store), lost=lost))
     return False
+
+
+def _invocation(job: JobInfo, store: Store) -> Invocation | None:
+    """What it ran, if it can be run again: input that was passed to the last daemon is gone."""
+    body = store.read(queue.invocation, job.id)
+    invocation = Invocation.parse(json.loads(body)) if body is not None else None
+    return invocation if invocation is not None and invocation.stdio[0] != "fd" else None
+
+
+def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
+    now = time.time()
+    this: dict[str, Any] = {"now": now, "job_id": job.id, "attempt": job.attempt}
+    if ending.again_s is not None:
+        waits = store.write(
+            queue.retry,
+            **this,
+            due_at=now + ending.again_s,
+            max_attempts=ending.max_attempts,
+            output_end=log_size(home.job(job.id)),
+            **ending.columns(result=False),
+        ).result()
+        if waits.state is State.SCHEDULED:
+            log.info("job.retries job_id=%s attempt=%d", waits.id, waits.attempt)
+            return
+    done = store.write(queue.finish, **this, **ending.columns()).result()
+    log.info("job.recovered job_id=%s state=%s", done.id, done.state)
 
 
 def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
     if not revoke(folder, job.attempt):
         return False
     failpoint.reach("revoked")
+    _put_back(job, store)
+    return True
+
+
+def _put_back(job: JobInfo, store: Store) -> None:
     back = store.write(queue.revoke, now=time.time(), job_id=job.id, attempt=job.attempt).result()
     if back.state is State.STOPPING:  # asked to end, and never began
         store.write(
@@ -87,7 +116,6 @@ def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
         ).result()  # fmt: skip
     failpoint.reach("requeued")
     log.info("job.requeued job_id=%s", job.id)
-    return True
 
 
 def _why(owner: Identity) -> Reason:

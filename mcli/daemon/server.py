@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -77,13 +77,14 @@ def main(words: Sequence[str]) -> int:
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps, i_know=i_know, apps_from=apps_from)
+    return serve(settings, Home.find(), apps, options, i_know=i_know, apps_from=apps_from)
 
 
 def serve(
     settings: Settings,
     home: Home,
     apps: list[str],
+    options: Mapping[str, str | None],
     *,
     i_know: bool = False,
     apps_from: str | None = None,
@@ -92,6 +93,7 @@ def serve(
 
     Args:
         apps: Those that the command line names.
+        options: By the names of their settings, what it says of those; None is nothing.
         apps_from: The directory that they are named from, and run in; the current one if None.
         i_know: Others than this machine may be served, see ``bind``.
     """
@@ -109,7 +111,8 @@ def serve(
         return error.exit_code
     try:
         entries = found(apps, _here(), apps_from)
-        return asyncio.run(_Server(settings, home, entries, i_know).run())
+        given = {name: str(getattr(settings, name)) for name, text in options.items() if text}
+        return asyncio.run(_Server(settings, home, entries, given, i_know).run())
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
@@ -140,10 +143,18 @@ def _lock(home: Home) -> int:
 
 
 class _Server:
-    def __init__(self, settings: Settings, home: Home, apps: list[Entry], i_know: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        home: Home,
+        apps: list[Entry],
+        given: dict[str, str],
+        i_know: bool,
+    ) -> None:
         self._settings = settings
         self._home = home
         self._entries = apps
+        self._given = given
         self._i_know = i_know
         self._stop = asyncio.Event()
 
@@ -190,7 +201,7 @@ class _Server:
         ]
         watchdog = self._watch()
         apps.begin(self._entries)
-        _report_ready(dispatcher, self._home, bound, apps.count, self._entries)
+        _report_ready(dispatcher, self._home, bound, apps.count, self._entries, self._given)
         for entry in self._entries:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
@@ -306,8 +317,14 @@ def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -
 
 
 def _report_ready(
-    dispatcher: Dispatcher, home: Home, bound: Bound, apps: int, entries: Sequence[Entry]
+    dispatcher: Dispatcher,
+    home: Home,
+    bound: Bound,
+    apps: int,
+    entries: Sequence[Entry],
+    given: dict[str, str],
 ) -> None:
+    """Tell the starter; and, in ``daemon.json``, everybody, and the restart what to keep."""
     told = {
         "pid": os.getpid(),
         "url": dispatcher.url,
@@ -317,7 +334,11 @@ def _report_ready(
         "started_at": dispatcher.status()["started_at"],
     }
     named = [entry for entry in entries if entry.origin == "start"]
-    start = {"apps": [entry.target for entry in named], "cwd": named[0].cwd if named else ""}
+    start = {
+        "apps": [entry.target for entry in named],
+        "cwd": named[0].cwd if named else "",
+        "options": given,
+    }
     write_durably(home.address, json.dumps(told | start).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
     _report({"ok": True, "apps": apps, **told})

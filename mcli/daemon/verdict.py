@@ -3,11 +3,15 @@ From what a process did to what is said of its job. Pure.
 """
 
 import json
+from dataclasses import dataclass, replace
+from random import Random
 from typing import Any, Final
 
+from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.outcome import Outcome
-from mcli.policy import TIMEOUT_CODE
+from mcli.policy import TIMEOUT_CODE, USUAL, Policy
+from mcli.retry import again_s
 from mcli.states import Reason, State
 
 OWN_CODE: Final = 125
@@ -19,18 +23,82 @@ NEVER_RUN: Final = (Reason.NOT_REACHED, Reason.SPAWN_ERROR, Reason.INPUT_LOST)
 """The body was not begun, and nobody has asked for the end: its caller may still run it itself."""
 
 
-def verdict(outcome: Outcome) -> dict[str, Any]:
-    """The final state and its columns, as ``queue.finish`` takes them."""
-    state, reason, code = _judge(outcome)
-    kept = outcome.returned and outcome.result is not None
-    return {
-        "state": state,
-        "reason": reason,
-        "exit_code": code,
-        "signal": outcome.signal,
-        "result_json": json.dumps(outcome.result) if kept or outcome.has_result else None,
-        "error": outcome.error,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended, and whether another one follows."""
+
+    state: State
+    reason: Reason | None
+    exit_code: int | None = None
+    signal: int | None = None
+    result_json: str | None = None
+    error: str | None = None
+    max_attempts: int = 1
+    again_s: float | None = None
+    """Seconds until the next attempt; None: there is none."""
+
+    def columns(self, *, result: bool = True) -> dict[str, Any]:
+        """As ``queue.finish`` takes them; without *result* as ``queue.retry`` does."""
+        names = ["state", "reason", "exit_code", "signal", "error"]
+        return {name: getattr(self, name) for name in [*names, *["result_json"] * result]}
+
+    def said(self, tried: int) -> str:
+        """A line for whoever waits, when another attempt follows."""
+        if self.state is State.LOST:
+            how = "is lost"
+        elif self.reason is Reason.TIMEOUT:
+            how = "ran too long"
+        elif self.signal is not None:
+            how = f"was killed by signal {self.signal}"
+        else:
+            how = f"failed (exit code {self.exit_code})"
+        wait = f"trying again in {self.again_s or 0:.1f} s"
+        return f"attempt {tried} of {self.max_attempts} {how}; {wait}"
+
+
+def ending_of(
+    job: JobInfo,
+    outcome: Outcome | None,
+    invocation: Invocation | None = None,
+    chance: Random | None = None,
+    *,
+    lost: Reason = Reason.WORKER_LOST,
+) -> Ending:
+    """What is said of an attempt of *job*.
+
+    Args:
+        outcome: What it left; None: nothing tells how it ended.
+        invocation: What it ran. None: it is not tried again, whatever it says of that.
+        chance: For the wait until then.
+        lost: Why nothing tells.
+    """
+    if outcome is None:
+        ending = Ending(state=State.LOST, reason=lost)
+    else:
+        state, reason, code = _judge(outcome)
+        kept = outcome.has_result or (outcome.returned and outcome.result is not None)
+        ending = Ending(
+            state=state,
+            reason=reason,
+            exit_code=code,
+            signal=outcome.signal,
+            result_json=json.dumps(outcome.result) if kept else None,
+            error=outcome.error,
+        )
+    if invocation is None:
+        return ending
+    told = Policy.parse(outcome.policy) if outcome is not None else USUAL
+    policy = told if invocation.policy == USUAL else invocation.policy
+    wait_s = again_s(
+        policy,
+        state=ending.state,
+        reason=ending.reason,
+        exit_code=ending.exit_code,
+        named=outcome is not None and outcome.named,
+        tried=job.tried,
+        rng=chance or Random(),  # noqa: S311 - nobody gains by guessing it
+    )
+    return replace(ending, again_s=wait_s, max_attempts=1 + policy.retries)
 
 
 def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:
@@ -76,5 +144,6 @@ def ending(job: JobInfo) -> dict[str, Any]:
         "die_by": die_by,
         "message": message,
         # A program that could not be executed has an exit code of its own, 126 or 127.
-        "run_here": job.reason in NEVER_RUN and code == OWN_CODE,
+        # And what has been begun before is not begun here.
+        "run_here": job.reason in NEVER_RUN and code == OWN_CODE and job.tried <= 1,
     }

@@ -2,6 +2,8 @@
 What is answered: a job's result or its document, or a problem that tells what went wrong.
 """
 
+import asyncio
+import os
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -19,6 +21,7 @@ from mcli.errors import (
     BadParameters,
     Conflict,
     DaemonError,
+    Incomplete,
     InvalidTransition,
     JobFailed,
     MCLIError,
@@ -29,9 +32,11 @@ from mcli.errors import (
     UnknownJob,
     WrongMedia,
 )
-from mcli.output import last_line
+from mcli.outcome import read_outcome
+from mcli.output import last_line, last_words
 from mcli.problem import MEDIA_TYPE, problem
 from mcli.states import FINAL, Reason, State
+from mcli.stream import Stream
 
 STATUS: Final[dict[type[MCLIError], int]] = {
     UnknownJob: 404,
@@ -40,6 +45,7 @@ STATUS: Final[dict[type[MCLIError], int]] = {
     Conflict: 409,
     Unfinished: 409,
     JobFailed: 409,
+    Incomplete: 400,
     WrongMedia: 415,
     RequestError: 422,
     MCLIError: 503,
@@ -114,12 +120,6 @@ def accepted(
     return json_response(job, 200 if is_final(job) else 202, headers)
 
 
-def is_doubtful(job: Mapping[str, Any]) -> bool:
-    """Whether its result may be the description of a value that was not kept."""
-    result = job["result"]
-    return isinstance(result, dict) and set(result) == {"repr", "truncated"}
-
-
 async def result(job: Document, kept: Kept) -> Response:
     """What the command of a job returned, alone.
 
@@ -133,31 +133,35 @@ async def result(job: Document, kept: Kept) -> Response:
         )
     if not is_success(job):
         raise JobFailed(f"job {job['id']} {job['state']} ({job['reason']})")
-    withheld = await kept.withheld(job["id"]) if is_doubtful(job) else None
-    if withheld:
-        raise JobFailed(f"job {job['id']} succeeded, but what it returned {withheld}")
+    why = await withheld(job, kept)
+    if why is not None:
+        raise JobFailed(f"job {job['id']} succeeded, but what it returned {why}")
     return json_response(job["result"])
 
 
-def returned(job: Document, withheld: str | None, instance: str) -> Response:
-    """What the command of a job that succeeded has returned.
+async def withheld(job: Document, kept: Kept) -> str | None:
+    """Why the value that the command returned was not kept: "is not JSON"; None if it was."""
+    value = job["result"]
+    if not isinstance(value, dict) or set(value) != {"repr", "truncated"}:
+        return None  # it is no description of another value
+    outcome = await asyncio.to_thread(read_outcome, kept.folder(job["id"]), job["attempt"])
+    return outcome.withheld if outcome is not None else None
 
-    Args:
-        withheld: Why that was not kept, if it was not.
-    """
-    if withheld is None:
+
+async def returned(job: Document, kept: Kept, instance: str) -> Response:
+    """What the command of a job that succeeded has returned."""
+    why = await withheld(job, kept)
+    if why is None:
         return json_response(job["result"], 200, _job_id(job))
-    detail = f"the command has run, but what it returned {withheld}"
+    detail = f"the command has run, but what it returned {why}"
     return _problem("no_result", 500, detail, instance, _about(job), _job_id(job))
 
 
-def failed(job: Document, mount: Mount, last_words: str, instance: str) -> Response:
-    """The problem that the command came to.
-
-    Args:
-        last_words: The last line that it wrote to stderr.
-    """
-    code, status, detail, more = _failure(job, mount, last_words)
+async def failed(job: Document, mount: Mount, kept: Kept, instance: str) -> Response:
+    """The problem that the command came to."""
+    log = os.path.join(kept.folder(job["id"]), "output.log")
+    words = await asyncio.to_thread(last_words, log, Stream.STDERR)
+    code, status, detail, more = _failure(job, mount, words)
     return _problem(code, status, detail, instance, _about(job) | more, _job_id(job))
 
 
@@ -169,11 +173,11 @@ def _about(job: Document) -> Document:
     return {"job": job["id"], "exit_code": job["exit_code"]}
 
 
-def _failure(job: Document, mount: Mount, last_words: str) -> tuple[str, int, str, Document]:
+def _failure(job: Document, mount: Mount, words: str) -> tuple[str, int, str, Document]:
     if job["reason"] == Reason.TIMEOUT:
         limit = f"its {job['timeout_s']:g} s" if job["timeout_s"] else "it may"
         return "job_timed_out", 504, f"the command ran for longer than {limit}", {}
-    said = last_words.removeprefix(_CLICKS) if last_words.startswith(_CLICKS) else ""
+    said = words.removeprefix(_CLICKS) if words.startswith(_CLICKS) else ""
     if job["exit_code"] == USAGE and said:
         return "bad_parameters", 422, said, {"errors": _errors(mount.command, said)}
     why = said or ("" if mount.endpoint.public else last_line(job["error"] or ""))

@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 
 from mcli.endpoints.answer import is_final
 from mcli.endpoints.ports import Document, Kept
-from mcli.errors import RequestError
+from mcli.errors import RequestError, UnknownJob
 from mcli.output import Record, read_records
 from mcli.stream import Stream
 
@@ -67,7 +67,9 @@ async def output(
     ``next_offset`` of the last record seen; with *follow* the others go on as well.
     """
     accept = request.headers.get("accept", "")
-    chosen = Chosen(kept, job, STREAMS[stream] if stream else set(Stream))
+    path = os.path.join(kept.folder(job["id"]), "output.log")
+    printed = os.path.lexists(path)
+    chosen = Chosen(kept, job, STREAMS[stream] if stream else set(Stream), path, printed)
     if EVENTS in accept:
         if last_event_id == END:
             return Response(status_code=204)  # what makes a browser stop coming back
@@ -95,10 +97,9 @@ class Chosen(NamedTuple):
     kept: Kept
     job: Document
     streams: Collection[Stream]
-
-    @property
-    def path(self) -> str:
-        return os.path.join(self.kept.folder(self.job["id"]), "output.log")
+    path: str
+    printed: bool
+    """Whether its log was there when it was asked for."""
 
     async def check(self, offset: int) -> None:
         """See to it that reading may begin there.
@@ -132,15 +133,20 @@ class Chosen(NamedTuple):
 
         The state comes after all that was printed before it. None: nothing has happened for
         ``PING_S`` seconds.
+
+        Raises:
+            UnknownJob: It was removed meanwhile: what has been read is not known to be all.
         """
-        job, told, quiet = self.job, "", False
+        job, told, quiet, printed = self.job, "", False, self.printed
         while True:
             records, end = await self.block(offset)
             for record in records:
                 yield record
             if end > offset:
-                offset, quiet = end, False
+                offset, quiet, printed = end, False, True
                 continue
+            if printed and not os.path.lexists(self.path):
+                raise UnknownJob(f"job {job['id']} was removed while its output was read")
             if job["state"] != told:
                 yield job
             elif quiet:

@@ -54,6 +54,7 @@ KEY: Final = _header("Idempotency-Key", {"type": "string", "pattern": "^[ -~]{1,
 PREFER: Final = _header("Prefer", {"type": "string", "examples": ["wait=10"]})
 
 REFUSALS: Final = {
+    "400": "The body ends before it is whole.",
     "401": "No token, or not the daemon's.",
     "409": "The request contradicts the state of something.",
     "413": "The body is too large.",

@@ -30,9 +30,6 @@ class Kept(Protocol):
     def folder(self, job_id: str) -> str:
         """Where that job's files are; it need not be there yet."""
 
-    async def withheld(self, job_id: str) -> str | None:
-        """Why the value that the command returned was not kept: "is not JSON"; None if it was."""
-
     async def changed(self, job: Document, offset: int, timeout_s: float) -> Document:
         """The job once its ``output.log`` is longer than *offset*, or its state is not that of
         *job*; or as it is after *timeout_s* seconds.
@@ -67,6 +64,3 @@ class Jobs(Kept, Protocol):
         Raises:
             MCLIError: It cannot be waited for any longer.
         """
-
-    async def last_words(self, job_id: str) -> str:
-        """The last line that the job has written to stderr; empty if there is none."""

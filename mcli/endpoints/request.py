@@ -19,13 +19,13 @@ from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from mcli.endpoints.mount import Mount
 from mcli.endpoints.operation import FORM, JSON
 from mcli.endpoints.prefer import digest
-from mcli.errors import BadParameters, RequestError, WrongMedia
+from mcli.errors import BadParameters, Incomplete, RequestError, WrongMedia
 
 DEPTH_MAX: Final = 32
 """How deep the lists and objects of a JSON body may be."""
@@ -93,6 +93,7 @@ async def read(request: Request, mount: Mount, uploads: Uploads) -> Given:
 
     Raises:
         WrongMedia: The body is of a type that is not read there.
+        Incomplete: It is a form that ends too early.
         BadParameters: A parameter stands where it does not belong.
         RequestError: It cannot be read.
     """
@@ -212,15 +213,31 @@ def _check(value: Any, depth: int) -> None:
 # Forms --------------------------------------------------------------------------------------
 
 
+class _Parser(MultiPartParser):
+    """Knows whether the form has come to its end: a part that has not would be left out."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 async def _form(request: Request, mount: Mount, uploads: Uploads) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
+    parser = _Parser(
+        request.headers,
+        request.stream(),
+        max_files=FIELDS_MAX,
+        max_fields=FIELDS_MAX,
+        max_part_size=FIELD_BYTES,
+    )
     try:
-        form = await request.form(
-            max_files=FIELDS_MAX, max_fields=FIELDS_MAX, max_part_size=FIELD_BYTES
-        )
-    except HTTPException as error:
-        raise RequestError(f"the form cannot be read: {error.detail}") from None
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(f"the form cannot be read: {error.message}") from None
     try:
+        if not parser.ended:
+            raise Incomplete("the form is not whole: its last boundary is missing; send it again")
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 _check_upload(mount, name)

@@ -4,6 +4,7 @@ The routes of endpoints: a request becomes a job of its command, and its answer.
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from mcli.endpoints.operation import operation
 from mcli.endpoints.ports import Call, Document, Jobs
 from mcli.endpoints.prefer import WAIT_MAX_S, Preference, idempotency_key
 from mcli.endpoints.request import Uploads, read
-from mcli.errors import BadParameters, MCLIError
+from mcli.errors import BadParameters, DaemonError, MCLIError
 from mcli.ids import new_id
 
 
@@ -104,14 +105,13 @@ class Handler:
         if self.mount.endpoint.background:
             preferred = Preference.of(request)
             if preferred.wait_s:
-                job = await self._jobs.wait(job["id"], min(preferred.wait_s, WAIT_MAX_S))
+                with suppress(DaemonError):  # it stops: the job is accepted all the same
+                    job = await self._jobs.wait(job["id"], min(preferred.wait_s, WAIT_MAX_S))
             prefix = self.mount.prefix(request.url.path)
             return answer.accepted(job, preferred, prefix=prefix)
         while not answer.is_final(job):
             job = await self._jobs.wait(job["id"], WAIT_MAX_S)
         place = request.url.path
         if not answer.is_success(job):
-            words = await self._jobs.last_words(job["id"])
-            return answer.failed(job, self.mount, words, place)
-        withheld = await self._jobs.withheld(job["id"]) if answer.is_doubtful(job) else None
-        return answer.returned(job, withheld, place)
+            return await answer.failed(job, self.mount, self._jobs, place)
+        return await answer.returned(job, self._jobs, place)

@@ -1,5 +1,5 @@
 """
-The job document as JSON Schema, made from the fields of ``JobInfo``.
+The documents of jobs and attempts as JSON Schema, made from their fields.
 
 For the OpenAPI documents: of endpoints, and of the daemon's own routes.
 """
@@ -8,7 +8,7 @@ from enum import Enum
 from types import NoneType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from mcli.job import KEYS, JobInfo
+from mcli.job import KEYS, AttemptInfo, JobInfo
 
 Schema = dict[str, Any]
 
@@ -33,16 +33,22 @@ def _of(key: str, hint: Any) -> Schema:
     return {"type": _WORDS[hint]}
 
 
+def _object(title: str, hints: dict[str, Any]) -> Schema:
+    return {
+        "type": "object",
+        "title": title,
+        "properties": {key: _of(key, hint) for key, hint in hints.items()},
+        "required": list(hints),
+    }
+
+
 def _hints() -> dict[str, Any]:
     run_s = vars(JobInfo)["run_s"].fget  # a property
     return get_type_hints(JobInfo) | {"run_s": get_type_hints(run_s)["return"]}
 
 
-JOB: Final[Schema] = {
-    "type": "object",
-    "title": "Job",
-    "properties": {key: _of(key, _hints()[key]) for key in KEYS},
-    "required": list(KEYS),
-}
-
+JOB: Final = _object("Job", {key: _hints()[key] for key in KEYS})
 JOBS: Final[Schema] = {"type": "array", "items": JOB}
+
+_ATTEMPT: Final = _object("Attempt", get_type_hints(AttemptInfo))
+ATTEMPTS: Final[Schema] = {"type": "array", "items": _ATTEMPT}

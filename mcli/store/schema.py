@@ -33,7 +33,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 
 
 class Json(TypeDecorator[Any]):
@@ -86,6 +86,7 @@ jobs = Table(
     Column("result", Text),
     Column("source", String(8), nullable=False, server_default="cli"),
     Column("on_finish", Json),
+    Column("max_attempts", Integer, nullable=False, server_default="1"),
     CheckConstraint(
         "state IN ('scheduled', 'queued', 'running', 'stopping',"
         " 'succeeded', 'failed', 'cancelled', 'lost')",
@@ -174,6 +175,26 @@ invocations = Table(
     Column("body", LargeBinary, nullable=False),
     # Of the body as it was submitted: it tells a repeated submission when the body is wiped.
     Column("digest", LargeBinary),
+)
+
+# Attempts that were followed by another; the newest one stands in ``jobs``.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("worker_pid", Integer),
+    Column("pid", Integer),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=False),
+    Column("error", Json),
+    # Bytes of the record log when it had ended: there the output of the next one begins.
+    Column("output_end", Integer, nullable=False),
+    CheckConstraint("state IN ('failed', 'lost')", name="attempts_state"),
 )
 
 apps = Table(

@@ -26,7 +26,7 @@ from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
-from mcli.policy import USUAL
+from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.attempt import REACHED
@@ -176,9 +176,12 @@ class Job:
         except SystemExit as error:
             self._outcome.exit_code = _exit_code(error.code)
             raise
+        except JobTimeout as error:  # whoever waits is told in a line, and where it was is kept
+            self._keep(error)
+            code = TIMEOUT_CODE
         except BaseException as error:
-            error.__traceback__ = _strip(error.__traceback__)
-            self._tell(error)
+            self._keep(error)
+            sys.excepthook(type(error), error, error.__traceback__)
             if isinstance(error, KeyboardInterrupt):
                 sys.excepthook = lambda *_: None  # it has been told; the interpreter does the rest
                 raise
@@ -188,13 +191,13 @@ class Job:
         self._outcome.exit_code = code
         sys.exit(code)
 
-    def _tell(self, error: BaseException) -> None:
+    def _keep(self, error: BaseException) -> None:
         import traceback
 
+        error.__traceback__ = _strip(error.__traceback__)
         told = "".join(traceback.format_exception(error))
         # What it printed is its user's own; what is kept beside that names no secrets.
         self._outcome.error = mask_text(told, self._invocation.known_secrets())[-ERROR_BYTES:]
-        sys.excepthook(type(error), error, error.__traceback__)
 
     def _execute(self) -> NoReturn:
         target = self._invocation.app.target

@@ -113,22 +113,6 @@ def states(env: Env, argv: list[str], cwd: Path) -> set[str]:
     }
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Where the jobs of this test arrive, and wait for what it says."""
-    gate = Gate(tmp_path / "gate")
-    yield gate
-    gate.close()
-
-
-@pytest.fixture
-def stopped(tmp_path: Path, gate: Gate) -> Iterator[Daemon]:  # the gate lets go after the end
-    """A daemon of this test's own, not started yet. Afterwards no process of it is left."""
-    daemon = Daemon(tmp_path)
-    yield daemon
-    daemon.close()
-
-
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon of the module's own."""
@@ -145,9 +129,3 @@ def shared(standing: Daemon, tmp_path: Path, gate: Gate) -> Iterator[Daemon]:
     yield standing
     standing.clear()
     assert standing.pid == pid, "a test that ends the daemon needs one of its own"
-
-
-@pytest.fixture
-def daemon(stopped: Daemon) -> Daemon:
-    """A running daemon of this test's own."""
-    return stopped.start()

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -205,13 +206,7 @@ def test_slow_app_holds_up_neither_the_daemon_nor_others(
     slow = write(shop.with_name("slow.py"), command("late", "/late", "1"))
     stopped.start("--app", "shop.py", "--app", "slow.py")
     assert ask(stopped, "/late").json() == 1
-    wait = (
-        f"import socket\nwith socket.socket(socket.AF_UNIX) as gate:\n"
-        f"    gate.connect({gate.path!r})\n"
-        f'    gate.sendall(b\'{{"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}}\\n\')\n'
-        f"    gate.recv(1)\n"
-    )
-    slow.write_text(wait + slow.read_text().replace("return 1", "return 2"))
+    slow.write_text(_waiting_for(gate) + slow.read_text().replace("return 1", "return 2"))
     with socket.create_connection(("127.0.0.1", _port(stopped)), DEADLINE_S) as asking:
         asking.sendall(_raw(stopped, "/late"))
         inside = gate.arrival()
@@ -226,40 +221,126 @@ def test_slow_app_holds_up_neither_the_daemon_nor_others(
         assert answer.startswith(b"HTTP/1.1 200")
 
 
+def _waiting_for(gate: Gate) -> str:
+    """The beginning of an app that stands at the gate when it is imported."""
+    return (
+        f"import socket\nwith socket.socket(socket.AF_UNIX) as gate:\n"
+        f"    gate.connect({gate.path!r})\n"
+        f'    gate.sendall(b\'{{"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}}\\n\')\n'
+        f"    gate.recv(1)\n"
+    )
+
+
 def _port(daemon: Daemon) -> int:
     return int(json.loads(Path(daemon.home.address).read_text())["url"].rpartition(":")[2])
 
 
-def _raw(daemon: Daemon, path: str) -> bytes:
+def _raw(daemon: Daemon, path: str, *headers: str, method: str = "GET") -> bytes:
     token = Path(daemon.home.token).read_text().strip()
     host = f"127.0.0.1:{_port(daemon)}"
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode()
 
 
-def test_call_is_told_that_the_daemon_stops(stopped: Daemon, shop: Path, gate: Gate) -> None:
-    """Whoever waits for an answer gets one when the daemon stops; the job runs on."""
-    facts = {"pid": 0, "ppid": 0, "job_id": "", "attempt": ""}
+@pytest.fixture
+def holding(stopped: Daemon, shop: Path, gate: Gate) -> Daemon:
+    """A daemon with a command that stands at the gate."""
     shop.write_text(
-        "import json, socket\n" + HEAD + "@click.command()\n@mcli.api('/hold', 'GET')\n"
+        "import json, os, socket\n" + HEAD + "@click.command()\n@mcli.api('/hold', 'GET')\n"
+        "@mcli.api('/begin', 'GET', enable_background=True)\n"
         "def hold():\n    with socket.socket(socket.AF_UNIX) as gate:\n"
+        "        facts = {'pid': os.getpid(), 'ppid': 0, 'job_id': '', 'attempt': ''}\n"
         f"        gate.connect({gate.path!r})\n"
-        f"        gate.sendall(json.dumps({facts}).encode() + b'\\n')\n"
+        "        gate.sendall(json.dumps(facts).encode() + b'\\n')\n"
         "        gate.recv(1)\n"
     )
-    stopped.start("--app", "shop.py")
-    with socket.create_connection(("127.0.0.1", _port(stopped)), DEADLINE_S) as asking:
-        asking.sendall(_raw(stopped, "/hold"))
+    return stopped.start("--app", "shop.py")
+
+
+def test_call_is_told_that_the_daemon_stops(holding: Daemon, gate: Gate) -> None:
+    """Whoever waits for an answer gets one when the daemon stops; the job runs on."""
+    with socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S) as asking:
+        asking.sendall(_raw(holding, "/hold"))
         inside = gate.arrival()
-        stopped.stop()
+        holding.stop()
         answer = asking.recv(1 << 16)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"runs on" in answer
         for word in (b"accepted", b"retry-after"):  # it was: to send it again would run it twice
             assert word not in answer.lower()
-    stopped.start()
-    assert stopped.job()["state"] == "running"
+    holding.start()
+    assert holding.job()["state"] == "running"
     inside.leave()
-    assert stopped.final("-")["state"] == "succeeded"
+    assert holding.final("-")["state"] == "succeeded"
+
+
+def test_call_is_told_that_its_job_was_ended_with_the_daemon(holding: Daemon, gate: Gate) -> None:
+    """When the jobs are ended too, whoever waits hears of the end, and not that it runs on."""
+    with ExitStack() as open_ones:
+        answers = []
+        for each in (_raw(holding, "/hold"), _raw(holding, "/begin", "Prefer: wait=60")):
+            asking = socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S)
+            answers.append(open_ones.enter_context(asking))
+            asking.sendall(each)
+            gate.arrival()
+        holding.stop(kill_jobs=True)
+        (called, problem), (begun, job) = [_answer(asking) for asking in answers]
+    assert (called, problem["code"]) == (500, "job_failed")
+    assert problem["detail"] == "the command was ended by signal 15"
+    assert (begun, job["state"]) == (200, "cancelled")
+
+
+def test_preference_to_wait_is_answered_with_the_job_when_the_daemon_stops(
+    holding: Daemon, gate: Gate
+) -> None:
+    """202 with the job, from an endpoint and from the API of jobs: it was accepted, and runs on."""
+    body = json.dumps({"app": "shop", "command": "hold"}).encode()
+    asks = [
+        _raw(holding, "/begin", "Prefer: wait=60"),
+        _raw(
+            holding,
+            "/v1/jobs",
+            "Prefer: wait=60",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            method="POST",
+        )
+        + body,
+    ]
+    with ExitStack() as open_ones:
+        answers = []
+        for each in asks:
+            asking = socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S)
+            answers.append(open_ones.enter_context(asking))
+            asking.sendall(each)
+            gate.arrival()
+        holding.stop()
+        told = [_answer(asking) for asking in answers]
+    assert [status for status, _ in told] == [202, 202]
+    holding.start()
+    assert [holding.job(job["id"])["state"] for _, job in told] == ["running", "running"]
+
+
+def test_who_waits_for_a_job_is_answered_when_the_daemon_stops(holding: Daemon, gate: Gate) -> None:
+    """A long poll is answered with the job as it is, at once."""
+    assert ask(holding, "/begin").status_code == 202
+    inside = gate.arrival()
+    with socket.create_connection(("127.0.0.1", _port(holding)), DEADLINE_S) as asking:
+        asking.sendall(_raw(holding, "/v1/jobs/-/wait?timeout_s=60"))
+        assert ask(holding, "/v1/status").status_code == 200  # by now it has read that, too
+        holding.stop()
+        status, document = _answer(asking)
+    assert (status, document["state"]) == (200, "running")
+    inside.leave()
+
+
+def _answer(asking: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Status and document of an answer after which the connection is closed."""
+    answer = b""
+    while part := asking.recv(1 << 16):
+        answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
 
 
 # Coming and going -------------------------------------------------------------------------
@@ -340,6 +421,21 @@ def test_app_that_is_of_no_use_is_not_added(
     done = daemon.mcli("apps", "add", "shop.py", code=2)
     assert why in done.stderr
     assert apps(daemon) == {}
+
+
+def test_adding_a_slow_app_says_what_is_waited_for(daemon: Daemon, shop: Path, gate: Gate) -> None:
+    """Whoever waits for long is told on stderr, which is no terminal; then it is added as ever."""
+    shop.write_text(_waiting_for(gate) + shop.read_text())
+    adds = "apps.QUIET_S = 0.01; sys.exit(main(['apps', 'add', 'shop.py']))"
+    imports = "import sys; from mcli.cli import apps, main"
+    adding = daemon.begin(sys.executable, "-c", f"{imports}; {adds}")
+    inside = gate.arrival()
+    assert adding.stderr is not None
+    assert readable(adding.stderr.fileno())
+    said = "mcli: still waiting for shop.py to be imported, for a minute at most\n"
+    assert adding.stderr.readline() == said
+    inside.leave()
+    assert adding.communicate(timeout=DEADLINE_S) == ("added shop\n  GET /price\n", "")
 
 
 def test_app_is_added_again_after_an_edit(daemon: Daemon, shop: Path) -> None:

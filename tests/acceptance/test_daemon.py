@@ -175,6 +175,18 @@ def test_restart_is_another_process(daemon: Daemon, gate: Gate) -> None:
     assert daemon.final(job_id)["state"] == "succeeded"
 
 
+def test_restart_keeps_the_options_of_the_start(stopped: Daemon) -> None:
+    """
+    What was given at the start holds until it is given anew; no variable takes its place.
+    """
+    env = {"MCLI_WORKERS": "7", "MCLI_BACKGROUND_PORT": "1"}
+    stopped.start("--workers", "3", **env)  # and --port=0
+    for words, workers in (((), 3), (("--workers", "2"), 2)):
+        stopped.mcli("daemon", "restart", *words, env=env)
+        with stopped.client() as client:
+            assert client.status()["limit"] == workers
+
+
 def test_restart_without_a_daemon_starts_one(stopped: Daemon) -> None:
     """
     restart needs no daemon to begin with.

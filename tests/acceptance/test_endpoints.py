@@ -14,6 +14,8 @@ import requests
 from .daemon import DEADLINE_S, PROGRAMS, Daemon
 
 JSON = {"Content-Type": "application/json"}
+FORM = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc\r\n'
+"""A form of one file, without its end."""
 
 
 class Kiosk:
@@ -225,8 +227,10 @@ def test_each_wrong_parameter_has_an_entry(kiosk: Kiosk) -> None:
         ("GET", "/items/7?number=8", b"", None, 422),
         ("GET", "/items/7?tag=%ff", b"", None, 422),
         ("GET", "/items/seven", b"", None, 422),
-        ("POST", "/sums", b"--x\r\nnonsense", "multipart/form-data; boundary=x", 422),
+        ("POST", "/sums", b"--nonsense", "multipart/form-data; boundary=x", 422),
         ("POST", "/sums", b"nothing", "multipart/form-data", 422),
+        ("POST", "/sums", FORM + b"--x\r\n", "multipart/form-data; boundary=x", 400),
+        ("POST", "/sums", FORM + FORM[:-1], "multipart/form-data; boundary=x", 400),
     ],
 )
 def test_bad_request_is_a_problem(
@@ -287,6 +291,14 @@ def test_files_of_a_refused_request_are_removed(kiosk: Kiosk, extra: dict[str, A
     answer = kiosk.ask("POST", "/sums", files={"files": b"a"}, data=extra)
     assert answer.status_code == 422
     assert set(os.listdir(kiosk.daemon.home.jobs)) == before
+
+
+def test_form_that_is_closed_is_whole(kiosk: Kiosk) -> None:
+    """What follows a form's last boundary, if only a line's end is missing, does not matter."""
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    for end in (b"--x--", b"--x--\r\n"):
+        answer = kiosk.ask("PUT", "/sums-now", data=FORM + end, headers=headers)
+        assert answer.json()["sums"] == {"": hashlib.sha256(b"abc").hexdigest()}
 
 
 def test_file_where_a_value_belongs(kiosk: Kiosk) -> None:

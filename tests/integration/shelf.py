@@ -18,7 +18,7 @@ from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import Invocation
-from mcli.job import JobInfo
+from mcli.job import AttemptInfo, JobInfo
 from mcli.output import Log
 from mcli.queue import Accepted
 from mcli.states import Reason, State
@@ -41,7 +41,7 @@ class Shelf:
         self.followed = threading.Event()
         """Set when somebody waits for output or for an end."""
         self.ended: list[Callable[[JobInfo], None]] = []
-        self.draining = False
+        self.leaving = False
         self._changed = asyncio.Condition()
 
     def clear(self) -> None:
@@ -98,6 +98,14 @@ class Shelf:
             raise AmbiguousJob(f"several jobs {prefix!r}")
         return self.jobs[ids[-1]]
 
+    def attempts(self, job_id: str) -> list[AttemptInfo]:
+        newest = {
+            each.name: getattr(self.jobs[job_id], each.name)
+            for each in dataclasses.fields(AttemptInfo)
+            if not each.name.startswith("output_")
+        }
+        return [AttemptInfo(**newest, output_start=0, output_end=None)]
+
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
     ) -> list[JobInfo]:
@@ -111,13 +119,13 @@ class Shelf:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), self._changed:
                 self.followed.set()
-                await self._changed.wait_for(lambda: self.draining or self.jobs[job_id].is_final)
+                await self._changed.wait_for(lambda: self.leaving or self.jobs[job_id].is_final)
         return self.jobs[job_id]
 
     async def drain(self) -> None:
         """From now on nobody waits any more: the end is near."""
         async with self._changed:
-            self.draining = True
+            self.leaving = True
             self._changed.notify_all()
 
     async def changed(self, job: JobInfo, offset: int, timeout_s: float) -> JobInfo:

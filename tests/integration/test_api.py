@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import requests
-from shelf import TOKEN, Served, served
 
 from mcli.client import Client
 from mcli.daemon import api, feed, jobs
@@ -25,19 +24,14 @@ from mcli.errors import (
     RequestError,
     UnknownJob,
 )
-from mcli.home import Home
 from mcli.job import JobInfo
 from mcli.problem import error_in, family, problem
 from mcli.states import State
 from mcli.stream import Stream
 
+from .shelf import TOKEN, Served
+
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(Home(str(tmp_path_factory.mktemp("home")))) as serving:
-        yield serving
 
 
 @pytest.fixture

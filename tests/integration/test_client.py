@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner
-from shelf import TOKEN, Served, served
 
 from mcli import address
 from mcli.cli import main
@@ -20,6 +19,8 @@ from mcli.errors import BadSetting, DaemonError, RequestError
 from mcli.home import Home
 from mcli.states import State
 from mcli.stream import Stream
+
+from .shelf import TOKEN, Served, served
 
 ELSEWHERE = "192.0.2.1"
 """Reserved for documentation: no machine has it."""

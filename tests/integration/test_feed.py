@@ -4,28 +4,27 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from shelf import TOKEN, Served, served
 
 from mcli.daemon import bind
 from mcli.endpoints import feed
-from mcli.home import Home
 from mcli.job import JobInfo
+from mcli.output import Log
 from mcli.settings import Settings
 from mcli.states import Reason, State
 from mcli.stream import Stream
 
+from .shelf import TOKEN, Served
+
 EVENTS = "text/event-stream"
 DATA = b"0123456789"
 
-
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(Home(str(tmp_path_factory.mktemp("home")))) as serving:
-        yield serving
+LARGE_BYTES = 32 << 20
+"""More than the sockets on the way take in."""
 
 
 @pytest.fixture
@@ -202,6 +201,28 @@ def test_records_are_followed_to_the_end(serving: Served, job: JobInfo) -> None:
         serving.do(serving.shelf.move(job.id, State.SUCCEEDED, finished_at=1.0))
         (line,) = answer.iter_lines()
     assert base64.b64decode(json.loads(line)["data"]) == b"last"
+
+
+@pytest.mark.parametrize("accept", ["*/*", feed.RECORDS, EVENTS])
+def test_output_of_a_job_that_is_removed_does_not_end_as_if_whole(
+    serving: Served, job: JobInfo, accept: str
+) -> None:
+    """Whoever still reads it when the job is removed has the connection broken."""
+    path = Path(serving.shelf.home.job(job.id))
+    path.mkdir(parents=True)
+    log = Log(str(path / "output.log"))
+    for _ in range(LARGE_BYTES // feed.BLOCK_BYTES):
+        log.append(Stream.STDOUT, b"x" * feed.BLOCK_BYTES)
+    log.close()
+    serving.do(serving.shelf.move(job.id, State.SUCCEEDED, finished_at=1.0))
+    with ask(serving, job, accept, stream=True) as answer:
+        content = answer.iter_content(1 << 16)
+        assert next(content)
+        url, headers = f"{serving.url}/v1/jobs/{job.id}", {"Authorization": f"Bearer {TOKEN}"}
+        assert requests.delete(url, headers=headers, timeout=10).status_code == 204
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            for _ in content:
+                pass
 
 
 def test_who_does_not_read_is_dropped_by_the_kernel() -> None:

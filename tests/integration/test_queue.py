@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import CheckConstraint, Connection
+from sqlalchemy import CheckConstraint, Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from mcli import queue
@@ -21,6 +21,7 @@ from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store import database, schema
+from mcli.store.schema import attempts
 
 REASONS = {
     State.SUCCEEDED: None,
@@ -68,7 +69,20 @@ def finish(conn: Connection, job: JobInfo, state: State, **fields: Any) -> JobIn
 
 
 def retry(conn: Connection, job: JobInfo, due_at: float = 3.0) -> JobInfo:
-    return queue.retry(conn, now=3.0, job_id=job.id, attempt=job.attempt, due_at=due_at)
+    return again(conn, job.id, job.attempt, due_at=due_at)
+
+
+def again(conn: Connection, job_id: str, attempt: int = 1, **fields: Any) -> JobInfo:
+    given: dict[str, Any] = {
+        "now": 3.0,
+        "due_at": 3.0,
+        "max_attempts": 3,
+        "output_end": 10 * attempt,
+        "state": State.FAILED,
+        "reason": Reason.EXIT_NONZERO,
+        "exit_code": 4,
+    }
+    return queue.retry(conn, job_id=job_id, attempt=attempt, **(given | fields))
 
 
 def stop(conn: Connection, job: JobInfo) -> JobInfo:
@@ -272,6 +286,53 @@ def test_retry_waits_for_its_time(conn: Connection) -> None:
     assert queue.claim(conn, now=10.0, limit=1)[0].attempt == 2
 
 
+def test_each_attempt_has_its_own_record(conn: Connection) -> None:
+    """How it ended, when, and where its output is; the newest is the job as it is."""
+    job = again(conn, running(conn).id, error="first\n")
+    assert (job.state, job.exit_code, job.error, job.max_attempts) == (
+        State.SCHEDULED, None, None, 3,
+    )  # fmt: skip
+    assert [each.attempt for each in queue.attempts(conn, job.id)] == [1]
+    queue.due(conn, now=4.0, limit=1)
+    second = queue.claim(conn, now=6.0, limit=1)[0]
+    queue.started(conn, job_id=job.id, attempt=2, pid=22, worker_pid=21)
+    again(conn, job.id, 2, now=7.0, state=State.LOST, reason=Reason.WORKER_LOST, exit_code=None)
+    queue.due(conn, now=8.0, limit=1)
+    third = queue.claim(conn, now=9.0, limit=1)[0]
+    finish(conn, third, State.SUCCEEDED, now=10.0)
+    told = queue.attempts(conn, job.id)
+    assert [(each.attempt, each.state, each.exit_code) for each in told] == [
+        (1, State.FAILED, 4), (2, State.LOST, None), (3, State.SUCCEEDED, None),
+    ]  # fmt: skip
+    assert [(each.started_at, each.finished_at) for each in told] == [
+        (2.0, 3.0), (second.started_at, 7.0), (9.0, 10.0),
+    ]  # fmt: skip
+    assert [(each.output_start, each.output_end) for each in told] == [
+        (0, 10), (10, 20), (20, None),
+    ]  # fmt: skip
+    assert (told[0].error, told[1].pid) == ("first\n", 22)
+
+
+def test_a_retry_that_comes_late_changes_nothing(conn: Connection) -> None:
+    """Neither twice, nor of an earlier attempt, nor of a job that was asked to end."""
+    job = running(conn)
+    again(conn, job.id)
+    again(conn, job.id, due_at=99.0)
+    assert queue.due(conn, now=4.0, limit=1)
+    stop(conn, queue.claim(conn, now=6.0, limit=1)[0])
+    assert again(conn, job.id, 1).state is State.STOPPING
+    assert again(conn, job.id, 2).state is State.STOPPING
+    assert [each.attempt for each in queue.attempts(conn, job.id)] == [1, 2]
+
+
+def test_attempts_go_with_their_job(conn: Connection) -> None:
+    """Nothing of a job that was removed is left."""
+    job = again(conn, running(conn).id)
+    stop(conn, job)
+    queue.forget(conn, job.id)
+    assert conn.execute(select(attempts)).all() == []
+
+
 def test_find_by_prefix(conn: Connection) -> None:
     """A whole id, a unique beginning in any case, or - for the newest."""
     first, second = "0" * 8 + new_id()[8:], "1" * 8 + new_id()[8:]
@@ -310,7 +371,7 @@ def test_ambiguous_prefix_names_two(conn: Connection) -> None:
         lambda conn, job_id: queue.revoke(conn, now=1.0, job_id=job_id, attempt=1),
         lambda conn, job_id: queue.discard(conn, now=1.0, job_id=job_id, reason=Reason.USER),
         lambda conn, job_id: queue.request_stop(conn, now=1.0, job_id=job_id),
-        lambda conn, job_id: queue.retry(conn, now=1.0, job_id=job_id, attempt=1, due_at=1.0),
+        again,
         lambda conn, job_id: queue.finish(
             conn, now=1.0, job_id=job_id, attempt=1, state=State.SUCCEEDED
         ),

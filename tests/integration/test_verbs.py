@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shelf import NOW, TOKEN, Served, served
 
 from mcli.home import Home
 from mcli.job import JobInfo
 from mcli.states import Reason, State
 from mcli.stream import Stream
 from mcli.version import PROTOCOL
+
+from .shelf import NOW, TOKEN, Served, served
 
 MCLI = [sys.executable, "-m", "mcli"]
 

@@ -23,12 +23,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mcli import attach, frames, queue, ticket
 from mcli.daemon import recovery
-from mcli.daemon.verdict import verdict
+from mcli.daemon.verdict import ending_of
 from mcli.errors import DaemonNotRunning, MCLIError, OutcomeUnknown
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.outcome import Outcome, read_outcome, write_outcome
-from mcli.states import FINAL, State
+from mcli.states import FINAL, Reason, State
 from mcli.store import database
 from mcli.store.store import Store
 
@@ -99,6 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.patches: list[Any] = [
             mock.patch.object(ticket, "started_ticks", self._ticks),
             mock.patch.object(recovery, "started_ticks", self._ticks),
+            mock.patch.object(recovery, "_invocation", return_value=None),  # asks for no retry
             mock.patch.object(attach, "Wire", self._wire),
             mock.patch.object(attach, "_again", return_value=None),
         ]
@@ -228,7 +229,7 @@ class Machine(RuleBasedStateMachine):
                 continue
             outcome = read_outcome(self.home.job(job.id), job.attempt)
             if outcome is not None:
-                self._report(job.id, job.attempt, **verdict(outcome))
+                self._report(job.id, job.attempt, **ending_of(job, outcome).columns())
 
     def _report(self, job_id: str, attempt: int, **columns: Any) -> None:
         self.reports.append({"job_id": job_id, "attempt": attempt, **columns})
@@ -247,7 +248,10 @@ class Machine(RuleBasedStateMachine):
     def retry(self, data: st.DataObject) -> None:
         """Another attempt of one that has ended is refused."""
         job_id = data.draw(st.sampled_from(sorted(self.ended)))
-        self.desk.write(queue.retry, now=self.now, job_id=job_id, attempt=1, due_at=self.now)
+        self.desk.write(
+            queue.retry, now=self.now, job_id=job_id, attempt=1, due_at=self.now, max_attempts=9,
+            output_end=0, state=State.FAILED, reason=Reason.SIGNAL, signal=9,
+        )  # fmt: skip
 
     # Job processes --------------------------------------------------------------------
 

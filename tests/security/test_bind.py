@@ -93,6 +93,20 @@ def test_r09_restart_is_refused_before_the_end(shared: Daemon) -> None:
     assert shared.pid == pid
 
 
+def test_r09_restart_has_to_be_told_again(stopped: Daemon, tls: tuple[str, ...]) -> None:
+    """Address and certificate are kept, from another directory too; to serve others is not."""
+    words = [Path(each).name if os.path.isabs(each) else each for each in tls]
+    stopped.start("--host", "0.0.0.0", "--i-know", *words)
+    stopped.cwd = Path("/")
+    pid = stopped.pid
+    assert "--i-know" in stopped.mcli("daemon", "restart", code=2).stderr
+    assert stopped.pid == pid
+    assert "https://127.0.0.1:" in stopped.mcli("daemon", "restart", "--i-know").stdout
+    assert listening(stopped.pid) == {"00000000"}
+    stopped.mcli("daemon", "restart", "--host", "localhost")
+    assert listening(stopped.pid) <= LOOPBACK
+
+
 def test_r09_config_alone_does_not(stopped: Daemon, tls: tuple[str, ...]) -> None:
     """A settings file can name an address and a certificate, and cannot say so."""
     os.makedirs(stopped.home.root, 0o700)

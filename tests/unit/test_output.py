@@ -227,3 +227,12 @@ def test_last_words_are_the_error_that_was_told(log: Log, path: str, program: st
     log.append(Stream.STDOUT, b"bye\n")
     text = "too " + "long " * 20
     assert last_words(path, Stream.STDERR) == f"Error: Invalid value: {text.strip()}"
+
+
+def test_a_log_is_closed_once(tmp_path: Path) -> None:
+    """A second time its descriptor may be another file's."""
+    log = Log(str(tmp_path / "output.log"))
+    log.close()
+    with open(tmp_path / "other", "wb", buffering=0) as other:
+        log.close()
+        assert other.write(b"x") == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mcli.daemon.verdict import ending, verdict
+from mcli.daemon.verdict import ending, ending_of
 from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.outcome import Outcome
@@ -41,10 +41,9 @@ def info(**fields: Any) -> JobInfo:
 @pytest.mark.parametrize(("did", "said"), VERDICTS, ids=str)
 def test_verdict(did: dict[str, Any], said: tuple[State, Reason | None, int | None]) -> None:
     """Success is code 0 at the body's regular end; all else failed or was cancelled, and why."""
-    columns = verdict(Outcome(**did))
-    assert (columns["state"], columns["reason"], columns["exit_code"]) == said
-    assert columns["signal"] == did.get("signal")
-    assert columns["error"] == did.get("error")
+    end = ending_of(info(state=State.RUNNING), Outcome(**did))
+    assert (end.state, end.reason, end.exit_code) == said
+    assert (end.signal, end.error) == (did.get("signal"), did.get("error"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +59,8 @@ def test_verdict(did: dict[str, Any], said: tuple[State, Reason | None, int | No
 )
 def test_result_is_kept_as_json(did: dict[str, Any], json_text: str | None) -> None:
     """A returned None is a result; a body that did not return has none."""
-    assert verdict(Outcome(exit_code=0, complete=True, **did))["result_json"] == json_text
+    outcome = Outcome(exit_code=0, complete=True, **did)
+    assert ending_of(info(state=State.RUNNING), outcome).result_json == json_text
 
 
 ENDINGS: list[tuple[dict[str, Any], tuple[int, int | None], str]] = [
@@ -100,6 +100,8 @@ def test_ending(job: dict[str, Any], end: tuple[int, int | None], said: str) -> 
         ({"state": F, "reason": Reason.SPAWN_ERROR}, True),
         ({"state": F, "reason": Reason.INPUT_LOST}, True),
         ({"state": F, "reason": Reason.SPAWN_ERROR, "exit_code": 127}, False),
+        ({"state": F, "reason": Reason.SPAWN_ERROR, "attempt": 2}, False),
+        ({"state": F, "reason": Reason.SPAWN_ERROR, "attempt": 2, "revoked": 1}, True),
         ({"state": F, "reason": Reason.EXIT_NONZERO, "exit_code": 125}, False),
         ({"state": State.CANCELLED, "reason": Reason.USER}, False),
         ({"state": State.LOST, "reason": Reason.WORKER_LOST}, False),

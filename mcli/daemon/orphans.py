@@ -1,0 +1,123 @@
+"""
+Running jobs whose worker is gone: found, looked after, and brought to their end.
+
+What is noted of a job is noted of one attempt: by the time that a process is seen to be gone,
+its job may have begun another.
+"""
+
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from mcli.daemon.live import Live
+from mcli.daemon.orphan import Orphan, Streams
+from mcli.daemon.patience import insist, when_gone
+from mcli.home import Home
+from mcli.outcome import Outcome, read_outcome
+from mcli.settings import Settings
+from mcli.states import State
+from mcli.ticket import holder, revoke
+
+Work = Coroutine[Any, Any, None]
+
+REPORT_S: Final = 2.0
+"""Seconds after the end of a job's process in which its worker may still report it."""
+
+REVOKED_MAX: Final = 20
+"""How often a job is put back whose process, or worker, ended before it began."""
+
+WORKERS_DIE: Final = "its workers die before it begins, one after the other"
+
+
+class Orphans:
+    """Looks after them. *finish* ends an attempt, *requeue* puts back one that never began."""
+
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        *,
+        finish: Callable[[Live, int, Outcome | None], Work],
+        requeue: Callable[[Live, int], Work],
+        spawn: Callable[[Work], None],
+    ) -> None:
+        self._home = home
+        self._settings = settings
+        self._finish = finish
+        self._requeue = requeue
+        self._spawn = spawn
+
+    def bereave(self, live: Live, worker_pid: int) -> None:
+        """Its worker cannot be heard any more: it comes back, or it is gone."""
+        when_gone(worker_pid, partial(insist, partial(self._take_over, live, live.attempt)))
+
+    def adopt(self, live: Live) -> None:
+        """A running job of an earlier daemon."""
+        assert live.info is not None
+        live.reached = True
+        if live.info.pid is None:  # the one before did not come to write it down
+            owner = holder(self._home.job(live.id), live.attempt)
+            live.note_pid(owner.pid if owner else None)
+        self.watch(live, live.attempt)
+        if live.info.worker_pid is not None:
+            self.bereave(live, live.info.worker_pid)
+
+    def watch(self, live: Live, attempt: int) -> None:
+        """Wait for the end of its process without its worker's help."""
+        if live.is_at(attempt):
+            assert live.info is not None
+            abandon = partial(self._abandon, live, attempt)
+            if live.info.pid is None:
+                self._spawn(abandon())
+            else:
+                when_gone(live.info.pid, lambda: self._spawn(abandon()))
+
+    def _take_over(self, live: Live, attempt: int) -> None:
+        """Its worker is dead."""
+        if live.worker is not None or live.orphan is not None or not live.is_at(attempt):
+            return
+        assert live.info is not None
+        if live.info.pid is None:
+            self._find_process(live, attempt)
+            return
+        live.orphan = Orphan(
+            live.info,
+            self._home.job(live.id),
+            live.streams or Streams([], [], b""),
+            live.reached,
+            live.size,
+            self._settings.grace_s,
+            live.grow,
+        )
+        if live.info.state is State.STOPPING:
+            live.orphan.stop(self._settings.grace_s)
+        self.watch(live, attempt)
+
+    def _find_process(self, live: Live, attempt: int) -> None:
+        """Its worker did not come to say which process it has forked, or whether."""
+        folder = self._home.job(live.id)
+        if revoke(folder, attempt):
+            again = live.info is not None and live.info.revoked < REVOKED_MAX
+            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
+            self._spawn(
+                self._requeue(live, attempt) if again else self._finish(live, attempt, dead)
+            )
+            return
+        owner = holder(folder, attempt)
+        if owner is None:
+            self._spawn(self._abandon(live, attempt))
+        else:
+            live.note_pid(owner.pid)
+            self._take_over(live, attempt)
+
+    async def _abandon(self, live: Live, attempt: int) -> None:
+        """Its process is gone: finish from what it left, once its worker had time to report."""
+        if live.status is None:
+            await live.changed(REPORT_S)
+        if live.worker is not None or not live.is_at(attempt):
+            return
+        if live.orphan is not None:
+            outcome = live.orphan.end(live.status)
+        else:
+            outcome = read_outcome(self._home.job(live.id), attempt)
+        await self._finish(live, attempt, outcome)
