@@ -47,7 +47,7 @@ MUTATIONS: Final = {
     "compare-and-set": Mutation(
         "a move names the states that it may start from",
         (("mcli/queue.py", ".where(which, jobs.c.state.in_(move.sources))", ".where(which)"),),
-        (MODEL,),
+        (MODEL, "tests/integration/test_queue.py"),
     ),
     "attempt": Mutation(
         "a report names its attempt",
@@ -102,7 +102,7 @@ MUTATIONS: Final = {
                 "",
             ),
         ),
-        ("tests/acceptance/test_daemon.py::test_nothing_of_the_daemon_is_inherited",),
+        ("tests/acceptance/test_job_faults.py::test_child_in_advance_has_nothing_of_its_worker",),
     ),
     "host": Mutation(
         "a request names one of our own hosts",

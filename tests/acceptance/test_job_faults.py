@@ -1,10 +1,15 @@
 """What a job does to itself: it is told truly, and nobody else is the worse for it."""
 
+import os
 import signal
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from .daemon import Daemon, Gate
+from .ledger import SOON_S
 
 
 def test_job_that_never_lets_go_of_the_interpreter(stopped: Daemon, gate: Gate) -> None:
@@ -99,3 +104,26 @@ def test_lines_before_a_kill_are_kept(shared: Daemon, gate: Gate) -> None:
     gate.arrival().tell("[print(n) for n in range(100)]; os.kill(os.getpid(), signal.SIGKILL)")
     assert shared.final(job_id)["signal"] == signal.SIGKILL
     assert shared.output(job_id).split() == [str(number) for number in range(100)]
+
+
+def test_child_in_advance_has_nothing_of_its_worker(shared: Daemon, gate: Gate) -> None:
+    """
+    A child that waits for its job holds one socket, and nothing that its worker has open: no
+    other job's pipes, whose readers would wait for an end that never comes.
+    """
+    shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("pass")
+    children: list[str] = []
+    while len(children) < 2:  # it is forked when nobody waits
+        children = Path(f"/proc/{inside.ppid}/task/{inside.ppid}/children").read_text().split()
+    (waiting,) = (pid for pid in children if int(pid) != inside.pid)
+    held = [""] * 9
+    deadline = time.monotonic() + SOON_S
+    while len(held) > 4 and time.monotonic() < deadline:  # it closes them as its first act
+        with suppress(FileNotFoundError):
+            held = [os.readlink(path) for path in Path(f"/proc/{waiting}/fd").iterdir()]
+    assert len([path for path in held if path.startswith("socket:")]) == 1, held
+    assert [path for path in held if "mcli.db" in path or path.endswith(".lock")] == []
+    assert len(held) <= 4, held
+    inside.leave()

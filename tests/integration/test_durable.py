@@ -15,9 +15,12 @@ from mcli import queue
 from mcli.ids import new_id
 from mcli.store.store import Store
 store = Store.open(HOME + "/mcli.db")
+def submit():
+    store.write(queue.submit, now=1.0, job_id=new_id(), name="n", app="a", command=None, argv=[],
+                cwd="/", invocation=b"{}", timeout_s=None).result()
+submit()  # the first makes the log, which is synced in any case
 told(b"begin")
-store.write(queue.submit, now=1.0, job_id=new_id(), name="n", app="a", command=None, argv=[],
-            cwd="/", invocation=b"{}", timeout_s=None).result()
+submit()
 told(b"end")
 os._exit(0)
 """
@@ -25,8 +28,12 @@ ARBITER = """
 from mcli.ids import new_id
 from mcli.store import arbiter, database
 database.prepare(HOME + "/mcli.db")
+daemon = database.writing(HOME + "/mcli.db").connect()  # keeps the log in its place
+def settle():
+    arbiter.settle(HOME + "/mcli.db", new_id(), name="n", app="a", argv=[], cwd="/", now=1.0)
+settle()
 told(b"begin")
-arbiter.settle(HOME + "/mcli.db", new_id(), name="n", app="a", argv=[], cwd="/", now=1.0)
+settle()
 told(b"end")
 os._exit(0)
 """

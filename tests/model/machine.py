@@ -90,11 +90,9 @@ class Machine(RuleBasedStateMachine):
 
         self.processes: dict[int, tuple[str, int]] = {}
         self.begun: Counter[str] = Counter()
-        self.budget: Counter[str] = Counter()
         self.began: dict[int, bool] = {}
         self.killed: set[str] = set()
         self.ended: dict[str, State] = {}
-        self.reports: list[dict[str, Any]] = []
         self.pids = iter(range(100, 10_000_000))
         self.patches: list[Any] = [
             mock.patch.object(ticket, "started_ticks", self._ticks),
@@ -229,19 +227,19 @@ class Machine(RuleBasedStateMachine):
                 continue
             outcome = read_outcome(self.home.job(job.id), job.attempt)
             if outcome is not None:
-                self._report(job.id, job.attempt, **ending_of(job, outcome).columns())
+                told = {"now": self.now, "job_id": job.id, "attempt": job.attempt}
+                self.desk.write(queue.finish, **told, **ending_of(job, outcome).columns())
 
-    def _report(self, job_id: str, attempt: int, **columns: Any) -> None:
-        self.reports.append({"job_id": job_id, "attempt": attempt, **columns})
-        self.desk.write(queue.finish, now=self.now, **self.reports[-1])
-
-    @precondition(lambda self: self.reports)
+    @precondition(lambda self: self.ended)
     @rule(data=st.data(), state=st.sampled_from(sorted(FINAL)))
     def report_again(self, data: st.DataObject, state: State) -> None:
-        """A report comes twice, or another one comes too late."""
-        told = data.draw(st.sampled_from(self.reports))
-        reason = None if state is State.SUCCEEDED else "user"
-        self.desk.write(queue.finish, now=self.now, **{**told, "state": state, "reason": reason})
+        """A daemon that stood still wakes up, and tells how a job ended: too late, and not so."""
+        job = self.desk.read(queue.get, data.draw(st.sampled_from(sorted(self.ended))))
+        reason = None if state is State.SUCCEEDED else Reason.USER
+        told = {"state": state, "reason": reason}
+        self.desk.write(
+            queue.finish, now=self.now, job_id=job.id, attempt=max(job.attempt, 1), **told
+        )
 
     @precondition(lambda self: self.up and self.ended)
     @rule(data=st.data())
