@@ -42,6 +42,7 @@ def duration(text: str) -> float:
 
 def _split(text: str, wanted: str) -> tuple[float, str]:
     found = _AMOUNT.fullmatch(text)
-    if found is None:
+    number = float(found[1]) if found is not None else math.inf
+    if found is None or math.isinf(number):
         raise ValueError(wanted)
-    return float(found[1]), found[2].lower()
+    return number, found[2].lower()

@@ -36,6 +36,9 @@ from mcli.version import PROTOCOL
 ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
 
+LOCAL_ATTEMPT: Final = 1
+"""The attempt of a job that its caller runs itself."""
+
 LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
@@ -270,6 +273,15 @@ def _give_back(home: Home, job_id: str) -> None:
     close_local(home.database, job_id, 128 + signal.SIGINT, time.time())
 
 
+def _show_life(home: Home, job_id: str) -> None:
+    """Leave the daemon something by which it sees whether this process still runs the job."""
+    from mcli.ticket import identify, take
+
+    with contextlib.suppress(OSError):  # it then goes by the pid
+        os.makedirs(home.job(job_id), mode=0o700, exist_ok=True)
+        take(home.job(job_id), LOCAL_ATTEMPT, identify(os.getpid()))
+
+
 def _again(home: Home, job_id: str, offset: int) -> Wire:
     """A new connection to a job that a daemon has; waits for the daemon to come back.
 
@@ -337,6 +349,8 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
         if accepted is None:
             if signal.sigpending() & set(ENDING):  # it will not be run here either
                 _give_back(home, job_id)
+            else:
+                _show_life(home, job_id)
             return End(job_id, reached=False, settled=True)
         wire, job_id = accepted
         if detach:

@@ -192,6 +192,14 @@ class Client:
         """What the daemon is and does."""
         return self._document("GET", "/v1/status")
 
+    def ready(self) -> None:
+        """Have a small job come through the daemon, now.
+
+        Raises:
+            NotReady: It does not.
+        """
+        self._document("GET", "/readyz", params={"fresh": "true"})
+
     def apps(self) -> list[Document]:
         """The apps that it knows, with their commands."""
         found: list[Document] = self._ask("GET", "/v1/apps").json()
@@ -395,6 +403,20 @@ class Client:
             InvalidTransition: It has not ended.
         """
         self._ask("DELETE", _job(job_id))
+
+    def cleanup(self, *, stale_s: float = 0.0, dry_run: bool = True) -> list[Document]:
+        """The runs without a sign of life for *stale_s* seconds, and what becomes of each.
+
+        Args:
+            dry_run: Only say so. Otherwise those that have no process are ended.
+
+        Returns:
+            For each ``job``, ``alive``, ``action`` (``keep``, or the state in which it ends),
+            ``last_sign_at`` and ``output_bytes``.
+        """
+        asked = {"stale_s": stale_s, "dry_run": dry_run}
+        found: list[Document] = self._document("POST", "/v1/cleanup", json=asked)["runs"]
+        return found
 
     def login_code(self) -> Document:
         """``code``, with which a browser can sign in once, and ``expires_at``."""

@@ -30,13 +30,19 @@ class Home:
 
     @classmethod
     def find(cls) -> "Home":
-        """``$MCLI_HOME``, else ``mcli`` in the XDG state directory; always an absolute path."""
+        """``$MCLI_HOME``, else ``mcli`` in the XDG state directory; always an absolute path.
+
+        Raises:
+            UnsafeHome: There is no home directory to put it in.
+        """
         named = os.environ.get("MCLI_HOME")
         if named:
             return cls(os.path.abspath(os.path.expanduser(named)))
         state = os.environ.get("XDG_STATE_HOME")
         if not state or not os.path.isabs(state):
             state = os.path.join(os.path.expanduser("~"), ".local", "state")
+        if not os.path.isabs(state):  # no HOME, and nobody of that uid is known
+            raise UnsafeHome("there is no home directory for the state; set HOME, or MCLI_HOME")
         return cls(os.path.join(state, "mcli"))
 
     @property
@@ -104,26 +110,46 @@ class Home:
         for folder in (self.root, self.jobs, os.path.dirname(self.attach_socket)):
             try:
                 os.makedirs(folder, mode=0o700, exist_ok=True)
-                found = os.stat(folder)
             except OSError as error:
-                raise UnsafeHome(
-                    f"cannot use the state directory {folder}: {error.strerror}; "
-                    "set MCLI_HOME to a directory that you can write to"
-                ) from error
-            if found.st_uid != os.geteuid():
-                raise UnsafeHome(
-                    f"the state directory {folder} belongs to uid {found.st_uid}, not to you; "
-                    "set MCLI_HOME to a directory of your own"
-                )
-            if stat.S_IMODE(found.st_mode) & 0o022:
-                raise UnsafeHome(
-                    f"others can write to the state directory {folder} "
-                    f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
-                )
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise UnsafeHome(
-                    f"the state directory {folder} is not writable; run: chmod 700 {folder}"
-                )
+                raise _unusable(folder, error) from error
+            _check(folder)
+
+    def check(self) -> None:
+        """Check the directories that are there, and make none.
+
+        Raises:
+            UnsafeHome: As for ``create``.
+        """
+        _check_parent(self.root)
+        for folder in (self.root, self.jobs, os.path.dirname(self.attach_socket)):
+            if os.path.lexists(folder):
+                _check(folder)
+
+
+def _check(folder: str) -> None:
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    if found.st_uid != os.geteuid():
+        raise UnsafeHome(
+            f"the state directory {folder} belongs to uid {found.st_uid}, not to you; "
+            "set MCLI_HOME to a directory of your own"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise UnsafeHome(
+            f"others can write to the state directory {folder} "
+            f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UnsafeHome(f"the state directory {folder} is not writable; run: chmod 700 {folder}")
+
+
+def _unusable(folder: str, error: OSError) -> UnsafeHome:
+    return UnsafeHome(
+        f"cannot use the state directory {folder}: {error.strerror}; "
+        "set MCLI_HOME to a directory that you can write to"
+    )
 
 
 def _check_parent(root: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mcli.errors import (
@@ -31,9 +31,18 @@ from mcli.ids import is_id
 from mcli.invocation import Invocation, Source
 from mcli.job import AttemptInfo, JobInfo
 from mcli.mask import mask_text
+from mcli.retention import Ended
 from mcli.states import FINAL, LIVE, MOVES, Event, Reason, State
 from mcli.store.database import insert_new
-from mcli.store.schema import QUEUED, SCHEDULED, counters, idempotency_keys, invocations, jobs
+from mcli.store.schema import (
+    QUEUED,
+    SCHEDULED,
+    counters,
+    deliveries,
+    idempotency_keys,
+    invocations,
+    jobs,
+)
 from mcli.store.schema import attempts as earlier_attempts
 
 LATEST: Final = "-"
@@ -438,6 +447,27 @@ def forget(conn: Connection, job_id: str) -> None:
         )
 
 
+def forget_ended(conn: Connection, job_ids: Collection[str]) -> set[str]:
+    """Remove the rows of those of them that have ended and are not ``held``; who is left.
+
+    Of an id that no job has nothing is left.
+    """
+    which = jobs.c.id.in_(job_ids)
+    conn.execute(delete(jobs).where(which, jobs.c.state.in_(FINAL), ~_to_be_told()))
+    return known(conn, job_ids)
+
+
+def _to_be_told() -> ColumnElement[bool]:
+    """Somebody waits to be told of the job's end."""
+    return exists().where(deliveries.c.job_id == jobs.c.id, deliveries.c.due_at.is_not(None))
+
+
+def _keyed(now: float) -> ColumnElement[bool]:
+    """The same request may come again, and has a right to the same job."""
+    key = idempotency_keys.c
+    return exists().where(key.job_id == jobs.c.id, key.created_at > now - KEY_KEPT_S)
+
+
 def _move(
     conn: Connection, event: Event, which: ColumnElement[bool], values: Mapping[str, Any]
 ) -> Sequence[Row[Any]]:
@@ -591,6 +621,43 @@ def live(
     if after is not None:
         statement = statement.where(jobs.c.id > after)
     return [_job(row) for row in conn.execute(statement)]
+
+
+def ended(
+    conn: Connection, *, now: float, state: State, limit: int, after: str | None = None
+) -> list[Ended]:
+    """Up to *limit* jobs that ended in *state*, in the order of their ids.
+
+    ``held`` are those of whose end somebody is still to be told, and those that a key from
+    the last day brings back.
+
+    Args:
+        after: The last id of the page before this one.
+    """
+    held = (_to_be_told() | _keyed(now)).label("held")
+    statement = (
+        select(jobs.c.id, jobs.c.finished_at, held)
+        .where(_in({state}))
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(jobs.c.id > after)
+    return [
+        Ended(finished_at=row.finished_at, id=row.id, state=state, held=bool(row.held))
+        for row in conn.execute(statement)
+    ]
+
+
+def known(conn: Connection, job_ids: Collection[str]) -> set[str]:
+    """Those of the ids that a job has."""
+    return set(conn.execute(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).scalars())
+
+
+def local(conn: Connection) -> list[JobInfo]:
+    """Jobs that their callers are running themselves."""
+    running = _in((State.RUNNING,)) & (jobs.c.route == "local")
+    return [_job(row) for row in conn.execute(select(jobs).where(running))]
 
 
 def _in(states: Collection[State]) -> ColumnElement[bool]:

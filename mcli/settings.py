@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final, Self
 
+from mcli import allowance
 from mcli.errors import BadSetting
 
 PORT_MAX: Final = 65535
@@ -250,6 +251,33 @@ class Settings:
         "Seconds within which a webhook that failed is tried again the first time. "
         "The bound doubles each time, up to 3 hours; after 3 days it is given up.",
     )
+    keep_age: allowance.Allowance = _setting(  # noqa: RUF009 - it makes a field
+        "MCLI_KEEP_AGE",
+        allowance.ages,
+        allowance.ages(allowance.AGE),
+        "How long a job is kept after its end, with all that it has printed. "
+        "A state may have its own: 7d,failed=30d. none keeps it for ever.",
+    )
+    keep_jobs: allowance.Allowance = _setting(  # noqa: RUF009 - it makes a field
+        "MCLI_KEEP_JOBS",
+        allowance.counts,
+        allowance.counts(allowance.JOBS),
+        "How many jobs that have ended are kept; the first that ended go first. "
+        "A state may have its own: 1000,failed=none. none is no limit.",
+    )
+    keep_bytes: allowance.Allowance = _setting(  # noqa: RUF009 - it makes a field
+        "MCLI_KEEP_BYTES",
+        allowance.sizes,
+        allowance.sizes(allowance.BYTES),
+        "How much of the disk the files of jobs that have ended may take; the first that ended "
+        "go first. A state may have its own: 1GiB,failed=200MB. none is no limit.",
+    )
+    keep_interval_s: float = _setting(
+        "MCLI_KEEP_INTERVAL",
+        interval,
+        60.0,
+        "Seconds at least between two looks at what may go.",
+    )
 
     @property
     def bind_host(self) -> str:
@@ -281,6 +309,16 @@ class Settings:
             name: _parsed(cls, name, *found) for name, found in sources.items()
         }
         return cls(**values)
+
+
+def origins(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where each setting comes from that is not as it is by default, by its key.
+
+    Raises:
+        BadSetting: The file cannot be read.
+    """
+    found = _from_file(Settings, config_file(environ)) | _from_environment(Settings, environ)
+    return {name: place for name, (place, _text) in found.items()}
 
 
 Source = tuple[str, str]

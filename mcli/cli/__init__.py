@@ -35,11 +35,15 @@ VERBS: Final = {
     "cancel": Verb("mcli.cli.act:cancel", "Ask jobs to end: SIGTERM, and SIGKILL after a grace."),
     "kill": Verb("mcli.cli.act:kill", "Send a job a signal."),
     "rerun": Verb("mcli.cli.act:rerun", "Run jobs again, as new ones."),
+    "rm": Verb("mcli.cli.clean:rm", "Remove jobs that have ended."),
+    "clean": Verb("mcli.cli.clean:clean", "Remove all jobs that have ended, of a state or an age."),
+    "cleanup": Verb("mcli.cli.cleanup:cleanup", "Find runs that nothing will end, and end them."),
     "verify": Verb("mcli.cli.verify:verify", "Compare a command's local run with a routed one."),
     "apps": Verb("mcli.cli.apps:apps", "Show, add and remove the apps that have endpoints."),
     "token": Verb("mcli.cli.token:token", "Print the token that HTTP requests need."),
     "docs": Verb("mcli.cli.token:docs", "Print an address that signs a browser in, once."),
     "daemon": Verb("mcli.cli.daemon:daemon", "Start, stop and look at the daemon."),
+    "doctor": Verb("mcli.cli.doctor:doctor", "Find out what is wrong, and what to do."),
 }
 
 ALIASES: Final = {

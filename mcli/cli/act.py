@@ -23,7 +23,7 @@ def cancel(jobs: Sequence[str]) -> None:
     from mcli.client import Client
 
     with Client() as client:
-        _each(jobs, client.cancel, "{id}  {state}")
+        each(jobs, client.cancel, "{id}  {state}")
 
 
 @click.command()
@@ -53,7 +53,7 @@ def rerun(jobs: Sequence[str]) -> None:
     from mcli.client import Client
 
     with Client() as client:
-        _each(jobs, client.rerun, "{id}")
+        each(jobs, client.rerun, "{id}")
 
 
 def signal_number(text: str) -> int:
@@ -70,7 +70,7 @@ def signal_number(text: str) -> int:
     return number
 
 
-def _each(jobs: Sequence[str], act: Callable[[str], Document], told: str) -> None:
+def each(jobs: Sequence[str], act: Callable[[str], Document], told: str) -> None:
     """Do it to every job, though some refuse; then exit with the first refusal's code."""
     refusals: list[MCLIError] = []
     for job in jobs:

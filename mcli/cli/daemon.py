@@ -12,9 +12,11 @@ from typing import Any, Final
 import click
 
 from mcli.cli import complain
+from mcli.cli import install as installation
 from mcli.cli.launch import END_S, end, launch
 from mcli.cli.table import coloured, printable
 from mcli.cli.terminal import Spelled
+from mcli.cli.unit import settled
 from mcli.errors import DaemonError, DaemonNotRunning
 from mcli.home import Home
 from mcli.settings import Settings
@@ -194,7 +196,8 @@ def status(as_json: bool) -> None:
 
 
 def _description(known: dict[str, Any]) -> list[str]:
-    plain = {key: str(known[key]) for key in known if key not in ("running", "workers", "jobs")}
+    apart = ("running", "workers", "jobs", "troubles")
+    plain = {key: str(known[key]) for key in known if key not in apart}
     lines = [f"{key:<12}{printable(value)}" for key, value in plain.items()]
     lines += [
         f"{'worker':<12}{printable(worker['app'])} (pid {worker['pid']})"
@@ -202,7 +205,11 @@ def _description(known: dict[str, Any]) -> list[str]:
     ]
     counts = [(count, state) for state, count in known["jobs"].items() if count]
     jobs = [coloured(f"{'jobs':<12}{count} {state}", state) for count, state in counts]
-    return lines + (jobs or [f"{'jobs':<12}none"])
+    troubles = [
+        f"{'trouble':<12}{each['name']}: {printable(each['text'])} (since {each['since']})"
+        for each in known.get("troubles", ())
+    ]
+    return [*lines, *(jobs or [f"{'jobs':<12}none"]), *troubles]
 
 
 @daemon.command()
@@ -232,3 +239,39 @@ def _show(lines: list[bytes]) -> None:
 def _pause() -> list[bytes]:
     time.sleep(LOOK_S)  # a file cannot tell that it has grown
     return []
+
+
+@daemon.command()
+@click.option("--print", "only_print", is_flag=True, help="Write the file to stdout; do nothing.")
+@click.option(
+    "--for",
+    "kind",
+    type=click.Choice(["systemd", "launchd"]),
+    default=installation.here,
+    metavar="KIND",
+    help="systemd or launchd. Unless given: the one of this system.",
+)
+@starting
+def install(
+    only_print: bool, kind: str, apps: Sequence[str], i_know: bool, **options: str | None
+) -> None:
+    """Have the daemon started at each login, and again when it fails.
+
+    It is started with these options, and with the settings that the environment has now. A
+    daemon that runs is stopped first; running jobs run on, and are taken over. They also live
+    on when the service is stopped or restarted.
+    """
+    Settings.load(options)  # better refused before anything is written
+    given = {name: value and settled(name, value) for name, value in options.items()}
+    arguments = _arguments(given, apps, i_know)
+    arguments += [f"--apps-from={os.getcwd()}"] if apps else []
+    if only_print:
+        installation.print_unit(kind, arguments)
+    else:
+        installation.install(kind, arguments)
+
+
+@daemon.command()
+def uninstall() -> None:
+    """Stop the daemon and have it started no more. Running jobs run on."""
+    installation.uninstall(installation.here())

@@ -173,3 +173,12 @@ def span(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size}{unit} {whole % size // part:02d}{smaller}"
     return f"{whole}s"
+
+
+def space(size: float) -> str:
+    """Bytes in thousands, two digits at least: 0 B, 999 B, 1.2 kB, 34 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.1f} {unit}" if unit != "B" and size < 10 else f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

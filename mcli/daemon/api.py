@@ -17,7 +17,7 @@ from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from mcli.daemon import docs, feed, jobs, login, programs
+from mcli.daemon import cleanup, docs, feed, jobs, login, programs
 from mcli.daemon.auth import Guard
 from mcli.daemon.canary import Canary
 from mcli.daemon.endpoints import Endpoints
@@ -70,7 +70,7 @@ def create_app(
     app.state.apps = apps or NoApps()
     app.state.canary = Canary(dispatcher)
     app.state.metrics = Metrics(dispatcher)
-    own = [routes, jobs.routes, feed.routes, login.routes]
+    own = [routes, jobs.routes, feed.routes, login.routes, cleanup.routes]
     if endpoints is not None:
         app.state.endpoints = endpoints
         own += [programs.routes, docs.routes]
@@ -169,10 +169,10 @@ async def health() -> Document:
 
 
 @routes.get("/readyz")
-async def ready(request: Request) -> Document:
-    """A small job has come through queue and worker within the last 30 seconds."""
+async def ready(request: Request, fresh: bool = False) -> Document:
+    """A small job has come through queue and worker within the last 30 seconds; fresh: now."""
     canary: Canary = request.app.state.canary
-    return {"ok": True, "seconds_ago": round(await canary.age_s(), 3)}
+    return {"ok": True, "seconds_ago": round(await canary.age_s(fresh=fresh), 3)}
 
 
 @routes.get("/metrics", response_class=PlainTextResponse)

@@ -146,6 +146,10 @@ class Caller:
             self._link.send(kind, payload)
 
     async def _stream(self, job_id: str, live: Live | None, offset: int) -> None:
+        with self._dispatcher.readers.reading(job_id):
+            await self._tell_all(job_id, live, offset)
+
+    async def _tell_all(self, job_id: str, live: Live | None, offset: int) -> None:
         """All records from *offset* on as they come, then the end."""
         path = os.path.join(self._dispatcher.home.job(job_id), "output.log")
         silent = offset < 0

@@ -27,7 +27,12 @@ ROUTE_MAX: Final = 200
 
 _JOBS: Final = "/v1/jobs/"
 _ACTS: Final = ("cancel", "kill", "rerun")
-_OTHERS: Final = {"/v1/login": "login", "/v1/login/code": "code", "/v1/shutdown": "shutdown"}
+_OTHERS: Final = {
+    "/v1/login": "login",
+    "/v1/login/code": "code",
+    "/v1/shutdown": "shutdown",
+    "/v1/cleanup": "cleanup",
+}
 _ON_JOBS: Final = {"DELETE": "delete", "PUT": "submit"}
 
 

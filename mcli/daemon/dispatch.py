@@ -21,12 +21,15 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.daemon import recovery
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import REVOKED_MAX, Orphans
+from mcli.daemon.orphans import REPORT_S, REVOKED_MAX, Orphans
 from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
+from mcli.daemon.readers import Readers
+from mcli.daemon.troubles import Troubles
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
 from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
@@ -34,12 +37,13 @@ from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import Invocation, Stdio
 from mcli.job import AttemptInfo, JobInfo, timestamp
-from mcli.outcome import Outcome
+from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
+from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, holder, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -62,9 +66,11 @@ class Dispatcher:
         self.settings = settings
         self.url = ""
         self.draining = False
+        self.readers = Readers()
         self.leaving = False
         """It ends now, and nobody is let wait any longer."""
 
+        self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
         self._started_at = time.time()
@@ -234,6 +240,9 @@ class Dispatcher:
         """Claim even if no event has told of work: one may have been missed, or failed."""
         if self.counts()[State.SCHEDULED]:
             self._look_for_due()
+        for info in self._store.read(queue.local):
+            if not recovery.runs_here(info, self.home):
+                self.spawn(self.settle(info.id))
         for lane in self._lanes:
             lane.queued = True
         self.pump()
@@ -292,7 +301,8 @@ class Dispatcher:
             fds = [os.dup(fd) for fd in live.fds]
         except OSError as error:
             self.pool.done(worker, job.id)
-            self._unplaced(job, f"cannot hand over its standard input: {error.strerror}")
+            why = f"cannot hand over its standard input: {error.strerror}"
+            self._unplaced(job, why, is_scarce(error))
             return
         live.worker = worker
         payload = {
@@ -307,10 +317,25 @@ class Dispatcher:
         if info.state is State.STOPPING:
             self._tell_stop(live)
 
-    def _unplaced(self, job: Placed, why: str) -> None:
+    def _unplaced(self, job: Placed, why: str, again: bool) -> None:
         """It was not begun, says a worker: true if its ticket is free to be taken away."""
+        if again:
+            self._put_off(self._live[job.id], why)
+            return
         outcome = Outcome(reached=False, reason="spawn_error", error=why)
         self._never_begins(self._live[job.id], outcome)
+
+    def _put_off(self, live: Live, why: str) -> None:
+        """The system has no room for its process just now: back to the queue, in a moment."""
+        self.troubles.tell("processes", why)
+        assert live.info is not None
+        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
+        put_back = partial(self._put_back, live, live.attempt)
+        asyncio.get_running_loop().call_later(again_s, insist, put_back)
+
+    def _put_back(self, live: Live, attempt: int) -> None:
+        if live.is_at(attempt) and revoke(self.home.job(live.id), attempt):
+            self.spawn(self._requeue(live, attempt))
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
         live.close_fds()
@@ -333,6 +358,7 @@ class Dispatcher:
             return
         elif kind == frames.FORKED:
             failpoint.reach("forked")
+            self.troubles.tell("processes", None)
             fds = worker.link.take_fds(len(payload["streams"]))
             live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
             self._note_process(live, payload["pid"], worker.pid)
@@ -369,7 +395,7 @@ class Dispatcher:
             worker.retiring = True
             self.pool.place(live)
         else:
-            self._unplaced(live, payload["why"])
+            self._unplaced(live, payload["why"], payload.get("again", False))
 
     def _ended(self, worker: Worker, live: Live | None, payload: dict[str, Any]) -> None:
         self.pool.done(worker, payload["job"])
@@ -603,6 +629,29 @@ class Dispatcher:
         elif live.orphan is not None and kind == frames.SIGNAL:
             live.orphan.signal(payload["signal"])
 
+    async def settle(self, job_id: str) -> JobInfo:
+        """End a run whose process is gone: from what it has left, else as ``lost``.
+
+        One that lives is left alone.
+
+        Raises:
+            UnknownJob: No such job.
+        """
+        live = self._live.get(job_id)
+        if live is None:
+            info = await asyncio.to_thread(recovery.settle, job_id, self._store, self.home)
+            if info.is_final:
+                self._tell_ended(info)
+            self.look()  # it may be queued again
+            return info
+        attempt, deadline = live.attempt, time.monotonic() + REPORT_S
+        while live.is_at(attempt) and (left := deadline - time.monotonic()) > 0:
+            await live.changed(left)  # whoever looks after it is about to tell its end
+        folder = self.home.job(job_id)
+        if live.is_at(attempt) and is_taken(folder, attempt) and not _lives(folder, attempt):
+            await self._finish(live, attempt, read_outcome(folder, attempt))
+        return self.get(job_id)
+
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended; its files are the caller's to remove.
 
@@ -717,6 +766,7 @@ class Dispatcher:
             "workers": [{"pid": w.pid, "app": w.shown, "jobs": len(w.jobs)} for w in self.pool],
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
+            "troubles": self.troubles.shown(),
         }
 
     def drain(self) -> None:
@@ -751,6 +801,11 @@ class Dispatcher:
         if not task.cancelled() and task.exception() is not None:
             told = {"message": "task.failed", "exception": task.exception(), "task": task}
             asyncio.get_running_loop().call_exception_handler(told)
+
+
+def _lives(folder: str, attempt: int) -> bool:
+    owner = holder(folder, attempt)
+    return owner is None or owner.alive()
 
 
 def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from mcli.daemon.jobs import Job
 from mcli.daemon.kept import Kept
@@ -30,7 +30,7 @@ async def output(
     line; or ``text/event-stream``, which goes on until the job has ended. *after* is the
     ``next_offset`` of the last record seen; with *follow* the others go on as well.
     """
-    return await feed.output(
+    told = await feed.output(
         request,
         Kept(daemon),
         job.document(),
@@ -39,3 +39,6 @@ async def output(
         follow=follow,
         last_event_id=last_event_id,
     )
+    if isinstance(told, StreamingResponse):
+        told.body_iterator = daemon.readers.during(job.id, told.body_iterator)
+    return told

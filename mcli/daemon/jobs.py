@@ -6,10 +6,7 @@ becomes a path.
 """
 
 import asyncio
-import contextlib
-import os
 import re
-import shutil
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -17,6 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from mcli.daemon import removal
 from mcli.daemon.kept import Kept
 from mcli.daemon.ports import Apps, Dispatcher
 from mcli.daemon.reply import Daemon, heeded
@@ -226,7 +224,7 @@ async def remove(job: Job, daemon: Daemon) -> Response:
 
 
 async def removed(daemon: Dispatcher, job: JobInfo) -> None:
-    """Remove *job*: the files first, so that what is left by a crash can be removed again.
+    """Remove *job*, files and all.
 
     Raises:
         InvalidTransition: It has not ended.
@@ -235,15 +233,14 @@ async def removed(daemon: Dispatcher, job: JobInfo) -> None:
         raise InvalidTransition(
             f"job {job.id} is {job.state.value}; only an ended job can be removed"
         )
-    await asyncio.to_thread(_remove_files, daemon.home.jobs, job.id)
-    await daemon.forget(job.id)
-
-
-def _remove_files(folder: str, job_id: str) -> None:
-    """By descriptor, and following no link: a job may have planted one."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    folder = daemon.home.jobs
+    moved = await asyncio.to_thread(removal.put_away, folder, [job.id])
     try:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(job_id, dir_fd=fd)
-    finally:
-        os.close(fd)
+        await daemon.forget(job.id)
+    except UnknownJob:  # somebody else has removed it meanwhile
+        await asyncio.to_thread(removal.erase, folder, moved)
+        raise
+    except Exception:
+        await asyncio.to_thread(removal.put_back, folder, moved)
+        raise
+    await asyncio.to_thread(removal.erase, folder, moved)

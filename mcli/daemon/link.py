@@ -154,6 +154,11 @@ class Listener:
         self._socket = _listening(path)
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nobody is let in for a moment, since no descriptors are left."""
+        return self._pause is not None
+
     def look(self) -> None:
         """Listen anew if the socket's file is gone, so that callers find us again.
 

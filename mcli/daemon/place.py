@@ -5,13 +5,8 @@ Whoever removes or replaces one of them leaves the daemon with files that nobody
 more, and makes room for a second daemon.
 """
 
-from typing import Final
-
 from mcli.home import Home
 from mcli.inode import inode
-
-LOOK_S: Final = 0.4
-"""Seconds between two looks; within a second it is known."""
 
 
 class Place:

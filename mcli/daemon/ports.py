@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from mcli.daemon.readers import Readers
 from mcli.errors import UnknownCommand
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -28,6 +29,9 @@ class Dispatcher(Protocol):
 
     ended: list[Callable[[JobInfo], None]]
     """Told of each job that has ended."""
+
+    readers: Readers
+    """Who reads the files of jobs now."""
 
     leaving: bool
     """It ends now, and nobody is let wait any longer."""
@@ -104,6 +108,12 @@ class Dispatcher(Protocol):
 
         Raises:
             InvalidTransition: It is not running.
+        """
+
+    async def settle(self, job_id: str) -> JobInfo:
+        """End a run whose process is gone: from what it has left, else as ``lost``.
+
+        One that lives is left alone.
         """
 
     async def rerun(self, job_id: str, *, key: str | None = None, request: bytes = b"") -> Accepted:

@@ -41,10 +41,27 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
         after = page[-1].id
 
 
+def settle(job_id: str, store: Store, home: Home) -> JobInfo:
+    """The same for one job that nobody looks after; the job as it is then."""
+    job = store.read(queue.get, job_id)
+    if not job.is_final:
+        _lives(job, store, home)
+    return store.read(queue.get, job_id)
+
+
+def runs_here(job: JobInfo, home: Home) -> bool:
+    """Whether the caller that took *job*, to run it itself, still lives."""
+    try:
+        owner = holder(home.job(job.id), job.attempt)
+    except OSError:  # it has not come to say who it is
+        return job.pid is not None and started_ticks(job.pid) is not None
+    return owner is not None and owner.alive()
+
+
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home)
-    if job.pid is None or started_ticks(job.pid) is None:  # the caller that took it has gone
+    if not runs_here(job, home):
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.LOST, reason=Reason.CLIENT_GONE,

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from mcli import failpoint
 from mcli.appbook import Entry
+from mcli.daemon import early, removal, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import Caller
@@ -35,14 +36,16 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
-from mcli.daemon.place import LOOK_S, Place
 from mcli.daemon.recovery import recover
+from mcli.daemon.retention import Retention
+from mcli.daemon.rounds import Rounds
 from mcli.daemon.signing import make_secret
 from mcli.daemon.sources import found
+from mcli.daemon.systemd import Notices
 from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
-from mcli.errors import MCLIError, UnsafeHome
+from mcli.errors import MCLIError
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
@@ -73,11 +76,11 @@ def main(words: Sequence[str]) -> int:
     options = vars(parser.parse_args(words))
     apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
     try:
-        settings = Settings.load(options)
+        settings, home = Settings.load(options), Home.find()
     except MCLIError as error:
         _report_failure(error)
         return error.exit_code
-    return serve(settings, Home.find(), apps, options, i_know=i_know, apps_from=apps_from)
+    return serve(settings, home, apps, options, i_know=i_know, apps_from=apps_from)
 
 
 def serve(
@@ -157,6 +160,7 @@ class _Server:
         self._given = given
         self._i_know = i_know
         self._stop = asyncio.Event()
+        self._notices = Notices()
 
     async def run(self) -> int:
         """Start, serve, stop."""
@@ -172,8 +176,7 @@ class _Server:
             await self._serve(store, bound, token, webhooks)
         finally:
             store.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._home.address)
+            self._clear()
         log.info("daemon.stopped")
         return 0
 
@@ -181,6 +184,7 @@ class _Server:
         dispatcher = Dispatcher(self._home, self._settings, store)
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
+        left = removal.settle(self._home.jobs, store)
         adopted = recover(store, self._home)
         failpoint.reach("recovered")
         self._handle_signals(dispatcher)
@@ -193,11 +197,14 @@ class _Server:
         apps = Apps(self._home, self._settings, store, dispatcher.pool)
         server = _http_server(dispatcher, apps, bound, token)
         dispatcher.ended.append(lambda _job: webhooks.wake())
+        retention = Retention(self._home, self._settings, store, dispatcher.readers)
+        dispatcher.ended.append(lambda _job: retention.wake())
         web = self._begin(server.serve(sockets=[bound.socket]))
         tasks = [
             self._begin(self._look(dispatcher, apps)),
-            self._begin(self._stand(Place(self._home), listeners)),
+            self._begin(Rounds(self._home, store, listeners, dispatcher.troubles).run()),
             self._begin(webhooks.run()),
+            self._begin(retention.run(left)),
         ]
         watchdog = self._watch()
         apps.begin(self._entries)
@@ -206,8 +213,11 @@ class _Server:
             if entry.origin == "start":
                 dispatcher.pool.warm(preloaded(entry))
         dispatcher.pump()
+        early.load()
         _keep_what_is_there()
+        self._notices.tell("READY=1")
         await self._stop.wait()
+        self._notices.tell("STOPPING=1")
         log.info("daemon.stopping")
         watchdog.close()
         dispatcher.drain()
@@ -227,9 +237,9 @@ class _Server:
         return task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not self._stop.is_set():
-            error = None if task.cancelled() else task.exception()
-            crash(f"{task.get_coro().__qualname__} has ended", error)  # type: ignore[union-attr]
+        if not self._stop.is_set() and not task.cancelled():
+            name = getattr(task.get_coro(), "__qualname__", "a task")
+            crash(f"{name} has ended", task.exception())
 
     def _watch(self) -> Watchdog:
         patience_s = self._settings.watchdog_s
@@ -239,15 +249,15 @@ class _Server:
         return watchdog
 
     def _handle_signals(self, dispatcher: Dispatcher) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
+        signals.obey(self._stop.set, self._clear)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, _reap, dispatcher)
 
-    def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
-            os._exit(1)  # the second time: now
-        self._stop.set()
+    def _clear(self) -> None:
+        """Remove what says that a daemon is here. It holds the lock: this is nobody else's."""
+        home = self._home
+        for path in (home.address, home.address + ".tmp", home.attach_socket, home.worker_socket):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     async def _look(self, dispatcher: Dispatcher, apps: Apps) -> None:
         """The back-stop: what events should have done is done again now and then."""
@@ -256,21 +266,6 @@ class _Server:
             dispatcher.look()
             dispatcher.pool.trim()
             apps.trim()
-
-    async def _stand(self, place: Place, listeners: Sequence[Listener]) -> None:
-        """Sockets that were removed are made again; without its files the daemon ends."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            lost = place.lost()
-            if lost is not None:
-                crash(f"{lost} was removed or replaced; start another daemon")
-            for listener in listeners:
-                try:
-                    if not os.path.isdir(os.path.dirname(listener.path)):
-                        self._home.create()
-                    listener.look()
-                except (OSError, UnsafeHome) as error:
-                    log.warning("listener.waits %s: %s", listener.path, error)
 
 
 def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:

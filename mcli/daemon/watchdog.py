@@ -5,8 +5,8 @@ A thread asks the loop for a sign of life, again and again, and counts how often
 for the answer in vain. It does not measure time: a machine that was suspended, or a daemon
 that was stopped and continued, has stopped the thread as well, which then has looked once.
 
-A loop that hangs without ever letting another thread run (in C code that holds the
-interpreter's lock) is not found.
+A loop may also hang in C code that never lets another thread run. Then the kernel ends the
+daemon, by SIGPROF, when it has used that much processor time since the last sign of life.
 """
 
 import asyncio
@@ -37,11 +37,14 @@ class Watchdog:
         self._thread = Thread(target=self._run, name="mcli-watchdog", daemon=True)
 
     def start(self) -> None:
+        """Begin."""
+        faulthandler.register(signal.SIGPROF, sys.stderr, all_threads=True, chain=True)
         self._thread.start()
 
     def close(self) -> None:
         """Watch no longer. May be called without ``start``, and again."""
         self._closed.set()
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _run(self) -> None:
         vain = 0
@@ -58,6 +61,8 @@ class Watchdog:
                 self._end()
 
     def _answer(self) -> None:
+        if not self._closed.is_set():
+            signal.setitimer(signal.ITIMER_PROF, self._patience_s)
         self._answered = True
 
     def _end(self) -> None:

@@ -182,7 +182,7 @@ def message(delivery: Delivery) -> str:
 
 def _post(delivery: Delivery, secret: str) -> Answer:
     """Make one attempt. Whatever goes wrong is an answer too, and names no secret of the URL."""
-    import requests  # 0.1 s, of which a daemon without webhooks need not know
+    import requests  # ``early`` has loaded it, after the start and not before
 
     body = message(delivery)
     sent = signing.headers(secret, f"msg_{delivery.job.id}", body, now=time.time())

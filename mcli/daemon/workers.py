@@ -20,6 +20,7 @@ from mcli import frames
 from mcli.daemon.link import Link
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
+from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.version import PROTOCOL
 
@@ -91,7 +92,10 @@ class Starting:
 
 
 class Pool:
-    """All workers. ``place`` finds or starts one; the callbacks tell what came of it."""
+    """All workers. ``place`` finds or starts one; the callbacks tell what came of it.
+
+    ``on_fail`` is told why, and whether it may go better later.
+    """
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class Pool:
         settings: Settings,
         *,
         on_place: Callable[[Placed, Worker], None],
-        on_fail: Callable[[Placed, str], None],
+        on_fail: Callable[[Placed, str, bool], None],
         on_frame: Callable[[Worker, int, dict[str, Any]], None],
         on_ready: Callable[[Worker, list[dict[str, Any]]], None],
         on_lost: Callable[[Worker], None],
@@ -158,7 +162,8 @@ class Pool:
         try:
             starting = self._launch(job.invocation, cold=cold)
         except OSError as error:
-            self._on_fail(job, f"cannot start {job.invocation.app.python}: {error.strerror}")
+            why = f"cannot start {job.invocation.app.python}: {error.strerror}"
+            self._on_fail(job, why, is_scarce(error))
             return
         starting.owner = job
 
@@ -183,7 +188,7 @@ class Pool:
         owner = [starting.owner] if starting.owner is not None else []
         for job in owner + starting.waiting:
             if starting.cold:
-                self._on_fail(job, f"the worker (pid {pid}) ended before it was ready")
+                self._on_fail(job, f"the worker (pid {pid}) ended before it was ready", False)
             else:
                 self._start(job, cold=True)
 

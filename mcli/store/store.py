@@ -45,6 +45,8 @@ class Store:
         self.path: Final = path
         self.commits = 0
         """Transactions committed so far."""
+        self.trouble: str | None = None
+        """Why the last one could not be committed, if it could not."""
         self._inode = inode(path)
         self._readers = database.reading(path)
         self._writer = database.writing(path)
@@ -160,9 +162,11 @@ class Store:
                     write.run(self._connection)
         except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._disconnect()
+            self.trouble = str(self._told(error))
             for write in batch:
                 write.fail(self._told(error))
             return
+        self.trouble = None
         self._check_place()
         self.commits += 1
         for write in batch:

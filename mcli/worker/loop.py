@@ -20,6 +20,7 @@ from typing import Any, Final
 from mcli import failpoint, frames
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
+from mcli.scarcity import is_scarce
 from mcli.version import PROTOCOL
 from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
@@ -236,18 +237,24 @@ class Worker:
         )
         stale = self._preload.stale()
         why = f"{stale} has changed" if stale else None
+        again = False
         if len(fds) < payload["fds"]:
             why = "too many files are open to take its standard input"
         if why is None:
             try:
                 return self._begin(order)
             except OSError as error:
-                why = f"cannot start a process: {error.strerror}"
+                why, again = f"cannot start a process: {error.strerror}", is_scarce(error)
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._tell(
-            frames.RETURNED, job=order.job, attempt=order.attempt, why=why, stale=bool(stale)
+            frames.RETURNED,
+            job=order.job,
+            attempt=order.attempt,
+            why=why,
+            stale=bool(stale),
+            again=again,
         )
         if stale:
             self._retire()

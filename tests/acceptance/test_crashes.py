@@ -580,12 +580,30 @@ def test_submission_that_never_came(daemon: Daemon) -> None:
     assert len(daemon.starts()) == 1
 
 
+def test_a_caller_that_runs_its_job_itself_is_killed(stopped: Daemon, gate: Gate) -> None:
+    """
+    While it lives its job is running; soon after its death it is lost, also without a restart.
+    """
+    daemon = stopped.start(MCLI_WORKER_CHECK_INTERVAL="0.05", MCLI_FAILPOINT="pre-commit:kill")
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    assert inside.pid == caller.pid
+    daemon.start(MCLI_WORKER_CHECK_INTERVAL="0.05")
+    (job,) = daemon.jobs()
+    with daemon.client() as client:
+        assert client.wait(job["id"], 0.3)["state"] == "running"
+        caller.kill()
+        ended = client.wait(job["id"], DEADLINE_S)
+    assert (ended["state"], ended["reason"]) == ("lost", "client_gone")
+
+
 def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     """
     When nobody can tell whether it was accepted, it is not run here: exit 75, and the id.
     """
     path = daemon.home.attach_socket
     os.rename(path, f"{path}.behind")
+    os.kill(daemon.pid, signal.SIGSTOP)  # without its database it would end
     os.rename(daemon.home.database, f"{daemon.home.database}.away")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
@@ -595,6 +613,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
             listening.accept()[0].close()
         _, err = caller.communicate(timeout=DEADLINE_S)
     os.rename(f"{daemon.home.database}.away", daemon.home.database)
+    os.kill(daemon.pid, signal.SIGCONT)
     assert caller.returncode == 75
     assert err.count("\n") == 1
     assert daemon.starts() == []
@@ -606,6 +625,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
 def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     """
     A job that ends while the store is locked is finished when the store can be written again.
+    Meanwhile the daemon says what troubles it.
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -615,6 +635,11 @@ def test_end_that_cannot_be_written(daemon: Daemon, gate: Gate) -> None:
     log = Path(daemon.home.log)
     while f"job.unwritten job_id={job_id}" not in log.read_text():
         assert daemon.job(job_id)["state"] == "running"
+    with daemon.client() as client:
+        while not (troubles := client.status()["troubles"]):
+            assert daemon.pid
+    assert [each["name"] for each in troubles] == ["store"]
+    assert "database is locked" in troubles[0]["text"]
     store.execute("ROLLBACK")
     store.close()
     assert daemon.final(job_id)["state"] == "succeeded"

@@ -11,17 +11,20 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import pytest
 
 from mcli.home import Home
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, readable
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Document, Gate, ended, readable
 
 CRASHED: Final = 70
 
@@ -41,6 +44,68 @@ def exit_code(daemon: Daemon) -> int:
 
 def log(daemon: Daemon) -> str:
     return Path(daemon.home.log).read_text()
+
+
+def start_changed(daemon: Daemon, code: str, **env: str) -> None:
+    """Start it with *code* run before it."""
+    hook = daemon.cwd / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        f"import sys\nif 'mcli.daemon' in sys.orig_argv:\n{textwrap.indent(code, '    ')}"
+    )
+    daemon.start(PYTHONPATH=f"{PROJECT}:{hook}", **env)
+
+
+# An ordinary user -----------------------------------------------------------------------------
+
+READ = "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"
+
+
+class Somebody(Daemon):
+    """A daemon of an ordinary user, whom limits bind; of ourselves, if we are one."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        uid = os.getuid() or 60000 + os.getpid() % 5000
+        os.chown(folder, uid, -1)
+        become = ["setpriv", "--reuid", str(uid), "--clear-groups", *READ]
+        self._become = [] if os.getuid() else become
+
+    def begin(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        return super().begin(*self._become, *words, **options)
+
+    def status(self) -> Document:
+        told: Document = json.loads(self.mcli("daemon", "status", "--json").stdout)
+        return told
+
+    def close(self) -> None:
+        self.mcli("daemon", "stop", "--kill-jobs", code=None)
+        super().close()
+
+
+@pytest.fixture
+def somebody() -> Iterator[Somebody]:
+    with TemporaryDirectory(prefix="mcli-z3-") as folder:
+        somebody = Somebody(Path(folder))
+        yield somebody
+        somebody.close()
+
+
+# D11: memory -----------------------------------------------------------------------------------
+
+
+def test_kernel_picks_the_job(shared: Daemon, gate: Gate) -> None:
+    """
+    D11: short of memory, the kernel ends a job before the daemon or the worker.
+    """
+    shared.submit("obey", gate.path)
+    inside = gate.arrival()
+    marks = [
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        for pid in (inside.pid, inside.ppid, shared.pid)
+    ]
+    assert marks[0] >= 500
+    assert max(marks[1:]) < marks[0]
 
 
 # D12: a bug, a hang ---------------------------------------------------------------------------
@@ -68,17 +133,13 @@ def test_writer_that_has_died(stopped: Daemon) -> None:
     """
     D12: the thread that writes the store does not die alone: nobody would be answered any more.
     """
-    hook = stopped.cwd / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'mcli.daemon' in sys.orig_argv:\n"
-        "    from mcli.store.store import Store\n"
-        "    def fail(self, connection=None):\n"
-        "        raise MemoryError\n"
-        "    Store._empty_log = fail\n"
+    start_changed(
+        stopped,
+        "from mcli.store.store import Store\n"
+        "def fail(self):\n"
+        "    raise MemoryError\n"
+        "Store._empty_log = fail\n",
     )
-    stopped.start(PYTHONPATH=f"{PROJECT}:{hook}")
     stopped.begin_puppet("tell")
     assert exit_code(stopped) == CRASHED
     assert "the thread mcli-store has died" in log(stopped)
@@ -98,6 +159,25 @@ def test_loop_that_hangs(stopped: Daemon) -> None:
     out, err = caller.communicate(timeout=DEADLINE_S)
     assert (caller.returncode, out, err) == (0, "job None None\n", "aside\n")
     assert [start[0] for start in stopped.starts()] == ["here"]
+
+
+def test_loop_that_lets_nobody_else_run(stopped: Daemon) -> None:
+    """
+    D12: a loop that hangs in C code keeps the watchdog from looking too: the kernel ends it.
+    """
+    start_changed(
+        stopped,
+        "import re\n"
+        "from mcli import failpoint\n"
+        "failpoint.reach = lambda name: re.match('(a+)+$', 'a' * 60 + 'b')\n",
+        MCLI_WATCHDOG="0.3",
+    )
+    caller = stopped.begin_puppet("tell")
+    assert exit_code(stopped) == -signal.SIGPROF
+    assert "<lambda>" in log(stopped)
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+    assert len(stopped.starts()) == 1
 
 
 def test_stopped_is_not_hung(stopped: Daemon) -> None:
@@ -130,7 +210,7 @@ def test_sockets_that_are_removed(shared: Daemon) -> None:
     pid = shared.pid
     for path in (shared.home.attach_socket, shared.home.worker_socket):
         os.unlink(path)
-        until(lambda path=path: os.path.exists(path), within_s=1.0)
+        until(partial(os.path.exists, path), within_s=1.0)
         assert os.stat(path).st_mode & 0o077 == 0
     out = shared.puppet("tell", env={"PYTHONHASHSEED": "1"}).stdout  # no worker fits: a new one
     (job,) = shared.jobs()
@@ -192,6 +272,23 @@ def test_no_home_variable(stopped: Daemon) -> None:
     stopped.puppet("tell")
     assert [job["route"] for job in stopped.jobs()] == ["daemon"]
     stopped.stop()
+
+
+def test_no_home_at_all(somebody: Somebody) -> None:
+    """
+    D16: where nobody knows a home directory, no file is made anywhere, and a command runs here.
+    """
+    if os.getuid():
+        pytest.skip("only root can be somebody whom nobody knows")
+    del somebody.env["HOME"], somebody.env["MCLI_HOME"]
+    done = somebody.puppet("tell")
+    assert done.stdout == "job None None\n"
+    told = "there is no home directory for the state; set HOME, or MCLI_HOME"
+    assert done.stderr == f"mcli: {told}; running here\naside\n"
+    for verb in ("start", "stop"):
+        assert somebody.mcli("daemon", verb, code=125).stderr == f"mcli: {told}\n"
+    assert os.listdir(somebody.cwd) == ["ledger"]
+    somebody.env["MCLI_HOME"] = somebody.home.root
 
 
 # D17: the state directory ---------------------------------------------------------------------
@@ -259,7 +356,7 @@ def waits_in_line(path: str) -> bool:
 def test_nothing_grows_with_crashes(stopped: Daemon) -> None:
     """
     D9: a daemon that is killed and started again and again leaves no files behind, holds no more
-    descriptors than the first, and has one worker, not one from each time.
+    descriptors than the first.
     """
     before: tuple[set[str], int] | None = None
     for _ in range(3):
@@ -272,7 +369,6 @@ def test_nothing_grows_with_crashes(stopped: Daemon) -> None:
         before = before or found
         assert found[0] == before[0]
         assert abs(found[1] - before[1]) <= 2
-        assert len(stopped.processes()) <= 3  # with the worker's next child
         stopped.kill9()
 
 
@@ -346,3 +442,70 @@ def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
     routed = {job["id"] for job in stopped.jobs()}
     assert {start[0] for start in stopped.starts()} - {"here"} == routed
     assert lock_holder(stopped.home.lock) == stopped.pid
+
+
+# Z3: no more processes -------------------------------------------------------------------------
+
+
+def test_no_process_can_be_forked(somebody: Somebody) -> None:
+    """
+    Z3: a worker that may not fork gives the job back to the queue, where it waits, and is begun
+    once when there is room again. Status tells of it meanwhile.
+    """
+    somebody.mcli("daemon", "start", "--port", "0")
+    somebody.puppet("tell")
+    (worker,) = somebody.status()["workers"]
+    somebody.run("prlimit", f"--pid={worker['pid']}", "--nproc=1:")
+    callers = [somebody.begin_puppet("tell") for _ in range(2)]  # one child is there already
+    until(lambda: somebody.status()["troubles"])
+    (trouble,) = somebody.status()["troubles"]
+    assert trouble["name"] == "processes"
+    assert "cannot start a process" in trouble["text"]
+    somebody.run("prlimit", f"--pid={worker['pid']}", "--nproc=1000:")
+    for caller in callers:
+        caller.communicate(timeout=DEADLINE_S)
+        assert caller.returncode == 0
+    assert len(somebody.starts()) == 3
+    assert somebody.status()["troubles"] == []
+
+
+# U2: the environment is deleted ----------------------------------------------------------------
+
+LATE: Final = frozenset({"alembic"})
+"""What the daemon may load late: a migration is over when it serves."""
+
+ROUTES: Final = (
+    "/", "/docs", "/healthz", "/metrics", "/nowhere", "/openapi.json", "/readyz", "/v1/apps",
+    "/v1/jobs", "/v1/jobs/-", "/v1/jobs/-/output", "/v1/jobs/-/events", "/v1/jobs/-/result",
+    "/v1/status",
+)  # fmt: skip
+
+
+def test_nothing_is_loaded_late(stopped: Daemon) -> None:
+    """
+    U2: a daemon that serves has loaded all it needs, so that it goes on when the environment
+    that it was started from is deleted: jobs run, and every route answers.
+    """
+    loaded = stopped.cwd / "loaded"
+    start_changed(
+        stopped,
+        "def note(event, args):\n"
+        "    if event == 'import':\n"
+        f"        with open({str(loaded)!r}, 'a') as file:\n"
+        "            print(args[0], file=file)\n"
+        "sys.addaudithook(note)\n",
+    )
+    until(lambda: "daemon.loaded" in log(stopped))
+    before = len(loaded.read_text().splitlines())
+    stopped.puppet("tell")
+    stopped.puppet("fail", code=None)
+    stopped.mcli("ps")
+    stopped.mcli("rerun", "-")
+    with stopped.client() as client:
+        for route in ROUTES:
+            client._http.get(client.url + route, timeout=DEADLINE_S)
+        client._http.post(client.url + "/v1/jobs", json={}, timeout=DEADLINE_S)
+        client.wait("-", DEADLINE_S)
+        client.delete("-")
+    late = loaded.read_text().splitlines()[before:]
+    assert {name for name in late if name.partition(".")[0] not in LATE} == set()

@@ -9,9 +9,11 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from .storm import FAULTS, Storm
+from .table import put_into, summary, table
 
 
 def main() -> int:
@@ -19,13 +21,25 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--clients", type=int, default=3)
-    parser.add_argument("--faults", default=",".join(FAULTS), help="which, separated by commas")
+    parser.add_argument("--faults", help="which, separated by commas", default="")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="write the table there as well")
     told = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mcli-chaos-"))
     print(f"seed {told.seed}", flush=True)
-    storm = Storm(folder, told.seed, told.clients, told.faults.split(","))
+    faults = {name: FAULTS[name].weight for name in filter(None, told.faults.split(","))}
+    storm = Storm(folder, told.seed, told.clients, faults)
     verdict = storm.run(told.seconds)
-    print("\n".join(storm.report()))
+    command = f"python -m tests.chaos --seconds {told.seconds:g} --seed {told.seed}"
+    said = [
+        f"`{command}` on {time.strftime('%Y-%m-%d')}: {storm.daemon_kills} daemons killed.",
+        "",
+        table(storm.hits, storm.starts, verdict),
+        "",
+        *summary(verdict),
+    ]
+    print("\n".join(said))
+    if told.into is not None:
+        put_into(told.into, "\n".join(said))
     if not verdict.clean:
         print(f"kept: {folder}")
         return 1

@@ -11,15 +11,19 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mcli
 from mcli.errors import MCLIError, OutcomeUnknown
 
-from .program import expected, work
+from .program import again, expected, work
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
 ROUTED = 0.15
 """Of all jobs, those that are submitted by running the program: dear, as they are processes."""
+
+AGAIN = 0.2
+"""Of the submitted ones, those that are tried again."""
 
 LINES = (3, 30, 300, 3000)
 PAUSES_S = (0, 0, 0.01, 0.1, 0.5, 2)
@@ -31,9 +35,9 @@ def note(*words: object) -> None:
     os.close(fd)
 
 
-def submit(tag: str, lines: int, pause: float) -> None:
+def submit(command: Any, tag: str, lines: int, pause: float) -> None:
     try:
-        job = work.submit(tag=tag, lines=lines, pause=pause)  # type: ignore[attr-defined]
+        job = command.submit(tag=tag, lines=lines, pause=pause)
     except OutcomeUnknown:
         note("U", tag)
     except (MCLIError, OSError):
@@ -43,7 +47,7 @@ def submit(tag: str, lines: int, pause: float) -> None:
 
 
 def run(tag: str, lines: int, pause: float) -> None:
-    words = [sys.executable, PROGRAM, tag, str(lines), str(pause)]
+    words = [sys.executable, PROGRAM, "work", tag, str(lines), str(pause)]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     note("X", tag, done.returncode, int(done.stdout == expected(tag, lines)))
 
@@ -53,8 +57,11 @@ def main(name: str, seed: int) -> None:
     number = 0
     while not select.select([sys.stdin], [], [], 0)[0]:
         number += 1
-        how = run if chance.random() < ROUTED else submit
-        how(f"{name}.{number}", chance.choice(LINES), chance.choice(PAUSES_S))
+        how = f"{name}.{number}", chance.choice(LINES), chance.choice(PAUSES_S)
+        if chance.random() < ROUTED:
+            run(*how)
+        else:
+            submit(again if chance.random() < AGAIN else work, *how)
 
 
 assert mcli.__version__

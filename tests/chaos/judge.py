@@ -1,14 +1,21 @@
 """
 What a storm has done, read from the ledger, the clients' notes, the store and the logs.
 
-The standard assertion: whatever was accepted was begun exactly once; nothing was begun twice,
-here and there together; states agree with the ledger; every byte printed is there.
+The standard assertion: whatever was accepted was begun exactly once; no attempt was begun
+twice, here and there together; states agree with the ledger; every byte printed is there.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from .program import RETRIES
+
+FINAL: Final = ("succeeded", "failed", "cancelled", "lost")
+SLACK_S: Final = 2.0
+"""Between the end of a process and the time that its attempt is said to have ended."""
 
 
 class Line(NamedTuple):
@@ -27,6 +34,34 @@ class Line(NamedTuple):
         return cls(kind, tag, job, int(attempt), int(pid), float(time_s))
 
 
+@dataclass(frozen=True)
+class Job:
+    """What the store says of a job and its attempts, and what its log has."""
+
+    document: dict[str, Any]
+    attempts: Sequence[dict[str, Any]]
+    missing: str | None = None
+    """Of a job that succeeded: what its log does not have of what it printed."""
+
+    @property
+    def tag(self) -> str:
+        return str(self.document["argv"][-3])
+
+    @property
+    def command(self) -> str:
+        return str(self.document["argv"][0])
+
+    @property
+    def state(self) -> str:
+        found = self.document
+        return str(found["state"]) + (f" ({found['reason']})" if found["reason"] else "")
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From its acceptance to its end, in Unix seconds."""
+        return _time(self.document["created_at"]) or 0.0, _ended(self.document)
+
+
 @dataclass
 class Verdict:
     """Everything that is wrong, by kind; and how much was looked at."""
@@ -34,90 +69,129 @@ class Verdict:
     jobs: int = 0
     accepted: int = 0
     states: Counter[str] = field(default_factory=Counter)
+    spans: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By tag, from acceptance to end."""
+
     wrong: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By kind, what: each begins with the tag of a job, if it is about one."""
 
     @property
     def clean(self) -> bool:
-        return not self.wrong
+        return not any(self.wrong.values())
+
+
+class Deaths:
+    """Who was killed when: a number may be another process's later on."""
+
+    def __init__(self, killed: Mapping[int, Sequence[float]], gone: set[str]) -> None:
+        self._killed = killed
+        self._gone = gone
+
+    def hit(self, attempt: dict[str, Any]) -> bool:
+        """The storm has killed the process of this attempt."""
+        return self._was_killed(attempt["pid"], attempt)
+
+    def unheard(self, tag: str, attempt: dict[str, Any]) -> bool:
+        """It may have had nobody left to print to, of which the kernel tells it, and end of it."""
+        worker = attempt["worker_pid"]
+        return worker == 1 or self._was_killed(worker, attempt) or tag.split(".")[0] in self._gone
+
+    def _was_killed(self, pid: int | None, attempt: dict[str, Any]) -> bool:
+        if pid is None:
+            return False
+        first = _time(attempt["started_at"]) or 0.0
+        return any(
+            first - SLACK_S <= at <= _ended(attempt) + SLACK_S for at in self._killed.get(pid, ())
+        )
+
+
+def _time(stamp: str | None) -> float | None:
+    return None if stamp is None else datetime.fromisoformat(stamp).timestamp()
+
+
+def _ended(document: dict[str, Any]) -> float:
+    return _time(document["finished_at"]) or float("inf")
 
 
 def judge(
-    ledger: Iterable[Line],
-    notes: Iterable[list[str]],
-    jobs: Iterable[dict[str, Any]],
-    missing: Iterable[tuple[str, str]],
-    killed: set[int],
-    gone: set[str],
+    ledger: Iterable[Line], notes: Iterable[list[str]], jobs: Iterable[Job], deaths: Deaths
 ) -> Verdict:
     """The standard assertion.
 
     Args:
         ledger: What the jobs' bodies wrote.
         notes: What the clients wrote.
-        jobs: Every job's document, after the storm.
-        missing: (tag, what) of succeeded jobs whose log is not what was printed.
-        killed: Processes that the storm has killed itself.
-        gone: Clients that it has killed: what they ran has nobody to print to.
+        jobs: Every job, after the storm.
+        deaths: Of whom the storm is guilty itself.
     """
     lines = list(ledger)
-    begun = Counter(line.tag for line in lines if line.kind == "S")
-    ended = Counter(line.tag for line in lines if line.kind == "E")
-    found = Verdict()
-    by_tag: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    begun = Counter((line.tag, line.attempt) for line in lines if line.kind == "S")
+    ended = Counter((line.tag, line.attempt) for line in lines if line.kind == "E")
+    found, by_tag = Verdict(), defaultdict(list)
     for job in jobs:
         found.jobs += 1
-        found.states[_state(job)] += 1
-        by_tag[_tag(job)].append(job)
-        for kind in _misjudged(job, begun, ended, killed, gone):
-            found.wrong[kind].append(f"{_tag(job)} {job['id']} {_state(job)}")
-    hit = {_tag(job) for each in by_tag.values() for job in each if _is_hit(job, killed)}
-    found.wrong |= {"twice": [tag for tag, count in begun.items() if count > 1]}
-    for kind, tag in _untrue(notes, begun, ended, hit, found):
-        found.wrong[kind].append(f"{tag} {[_state(job) for job in by_tag[tag]]}")
-    found.wrong["missing bytes"] += [f"{tag}: {what}" for tag, what in missing]
-    found.wrong = defaultdict(list, {kind: each for kind, each in found.wrong.items() if each})
+        found.states[job.state] += 1
+        found.spans[job.tag] = job.span
+        by_tag[job.tag].append(job)
+        for kind in _misjudged(job, begun, ended, deaths):
+            found.wrong[kind].append(f"{job.tag} {job.document['id']} {job.state}")
+        if job.missing is not None:
+            found.wrong["bytes missing"].append(f"{job.tag} {job.missing}")
+    found.wrong["run twice"] += _twice(begun, by_tag)
+    starts = Counter(tag for tag, _ in begun)
+    done = {tag for tag, _ in ended}
+    hit = {tag for tag, each in by_tag.items() if any(_is_hit(job, deaths) for job in each)}
+    for kind, tag in _untrue(notes, starts, done, hit, found):
+        found.wrong[kind].append(f"{tag} {[job.state for job in by_tag[tag]]}")
     return found
 
 
-def _tag(job: dict[str, Any]) -> str:
-    return str(job["argv"][-3])
+def _twice(begun: Counter[tuple[str, int]], jobs: Mapping[str, list[Job]]) -> Iterator[str]:
+    """An attempt that began twice, or a job that began more often than its command says."""
+    counts: defaultdict[str, list[int]] = defaultdict(list)
+    for (tag, _), count in begun.items():
+        counts[tag].append(count)
+    for tag, each in counts.items():
+        again = any(job.command == "again" for job in jobs.get(tag, ()))
+        if max(each) > 1 or sum(each) > (1 + RETRIES if again else 1):
+            yield f"{tag} {sum(each)} times"
 
 
-def _state(job: dict[str, Any]) -> str:
-    return str(job["state"]) + (f" ({job['reason']})" if job["reason"] else "")
-
-
-def _is_hit(job: dict[str, Any], killed: set[int]) -> bool:
-    """Its process was killed, or it says itself what of its output could not be kept."""
-    return job["pid"] in killed or (job["state"] == "succeeded" and job["error"] is not None)
+def _is_hit(job: Job, deaths: Deaths) -> bool:
+    """One of its processes was killed, or it says itself what of its output could not be kept."""
+    declared = job.document["state"] == "succeeded" and job.document["error"] is not None
+    return declared or any(map(deaths.hit, job.attempts))
 
 
 def _misjudged(
-    job: dict[str, Any],
-    begun: Counter[str],
-    ended: Counter[str],
-    killed: set[int],
-    gone: set[str],
+    job: Job, begun: Counter[tuple[str, int]], ended: Counter[tuple[str, int]], deaths: Deaths
 ) -> Iterator[str]:
-    tag, state = _tag(job), job["state"]
-    if state not in ("succeeded", "failed", "cancelled", "lost"):
+    """What is said of it, and did not happen."""
+    if job.document["state"] not in FINAL:
         yield "stuck"
-    if state == "succeeded" and not ended[tag]:
-        yield "shown as done and is not"
-    shown_dead = state in ("failed", "lost") and job["reason"] != "not_reached"
-    # A job with nobody left to read what it prints is told so by the kernel, and may end of it.
-    unheard = job["worker_pid"] in killed or job["worker_pid"] == 1 or tag.split(".")[0] in gone
-    if shown_dead and job["pid"] not in killed and not unheard and (ended[tag] or begun[tag]):
-        yield "shown as dead, and nobody killed it"
-    honest = job["pid"] in killed or job["reason"] == "client_gone"
-    if state == "lost" and not honest:
-        yield "lost, and nobody killed it"
+    if job.document["route"] == "local":
+        return  # how it ended is between its caller and the ledger
+    for attempt in job.attempts:
+        this = job.tag, attempt["attempt"]
+        state = attempt["state"]
+        failed_by_itself = job.command == "again" and attempt["exit_code"] == 3
+        if state == "succeeded" and not ended[this]:
+            yield "shown as done and is not"
+        dead = state in ("failed", "lost") and attempt["reason"] != "not_reached"
+        excused = failed_by_itself or deaths.hit(attempt) or deaths.unheard(job.tag, attempt)
+        if dead and begun[this] and not excused:
+            yield "shown as dead, and nobody killed it"
+        if state == "lost" and not deaths.hit(attempt):
+            yield "lost, and nobody killed it"
+    ended_badly = job.document["state"] in ("failed", "lost") and job.command == "again"
+    if ended_badly and len(job.attempts) <= RETRIES and job.document["reason"] != "not_reached":
+        yield "given up too early"
 
 
 def _untrue(
     notes: Iterable[list[str]],
-    begun: Counter[str],
-    ended: Counter[str],
+    starts: Counter[str],
+    done: set[str],
     hit: set[str],
     found: Verdict,
 ) -> Iterator[tuple[str, str]]:
@@ -125,9 +199,11 @@ def _untrue(
     for kind, tag, *rest in notes:
         if kind == "A":
             found.accepted += 1
-            if not begun[tag] and tag not in hit:
-                yield "lost", tag
-        elif kind == "N" and begun[tag]:
+            if not starts[tag] and tag not in hit:
+                yield "accepted and lost", tag
+        elif kind == "N" and starts[tag]:
             yield "refused, and run", tag
-        elif kind == "X" and rest[0] == "0" and not (ended[tag] and (rest[1] == "1" or tag in hit)):
+        elif (
+            kind == "X" and rest[0] == "0" and not (tag in done and (rest[1] == "1" or tag in hit))
+        ):
             yield "a run that ended well, and did not", tag

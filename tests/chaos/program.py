@@ -1,11 +1,14 @@
 """The program of a storm's jobs: says on a ledger outside the store when it begins and ends."""
 
 import os
+import sys
 import time
 
 import click
 
 import mcli
+
+RETRIES = 3
 
 
 def note(kind: str, tag: str) -> None:
@@ -17,26 +20,49 @@ def note(kind: str, tag: str) -> None:
     os.close(fd)
 
 
-@click.command()
+@click.group()
+def cli() -> None:
+    """What jobs do in a storm."""
+
+
+@cli.command()
 @click.argument("tag")
 @click.argument("lines", type=int)
 @click.argument("pause", type=float)
 @mcli.background
 def work(tag: str, lines: int, pause: float) -> str:
     """Print numbered lines, pausing in the middle."""
+    toil(tag, lines, pause)
+    return tag
+
+
+@cli.command()
+@click.argument("tag")
+@click.argument("lines", type=int)
+@click.argument("pause", type=float)
+@mcli.background(retries=RETRIES, retry_delay=0.05, on_lost="retry")
+def again(tag: str, lines: int, pause: float) -> str:
+    """The same, but the first attempt fails at its end; and what is lost is tried again."""
+    toil(tag, lines, pause)
+    if os.environ.get("MCLI_ATTEMPT") == "1":
+        sys.exit(3)
+    return tag
+
+
+def toil(tag: str, lines: int, pause: float) -> None:
     note("S", tag)
     for number in range(lines):
         print(f"{tag} {number:06}", flush=number % 7 == 0)
         if number == lines // 2:
             time.sleep(pause)  # what this job is about
+    sys.stdout.flush()
     note("E", tag)
-    return tag
 
 
 def expected(tag: str, lines: int) -> bytes:
-    """All that ``work`` prints."""
+    """All that one attempt prints."""
     return b"".join(f"{tag} {number:06}\n".encode() for number in range(lines))
 
 
 if __name__ == "__main__":
-    work()
+    cli()

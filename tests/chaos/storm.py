@@ -10,15 +10,15 @@ import random
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from statistics import quantiles
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from mcli.client import Client
 from mcli.errors import MCLIError
@@ -26,21 +26,29 @@ from mcli.home import Home
 from mcli.output import read_records
 from mcli.ticket import lock_holder
 
-from .judge import Line, Verdict, judge
+from .judge import Deaths, Job, Line, Verdict, judge
 from .program import expected
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 READY_S: Final = 30.0
 REST_S: Final = 120.0
 DISK: Final = "512m"
-GAP_S: Final = 0.35
+GAP_S: Final = 0.2
 """Seconds between two faults, on average."""
+
+START_S: Final = 0.6
+"""Within so many seconds of its start a daemon is killed that is to die early."""
+
+FDS: Final = 2
+"""Descriptors that a daemon may have more at the end than at the beginning."""
 
 
 class Storm:
     """One storm in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int, clients: int, faults: list[str]) -> None:
+    def __init__(
+        self, folder: Path, seed: int, clients: int, faults: Mapping[str, int] | None = None
+    ) -> None:
         self._folder = folder
         self._chance = random.Random(seed)
         self._home = Home(str(folder / "home"))
@@ -54,18 +62,25 @@ class Storm:
             "NOTES": str(self._notes),
             "PYTHONPATH": str(PROJECT),
         }
-        self._faults = list(faults)
+        self._faults = dict(faults or {name: each.weight for name, each in FAULTS.items()})
         self._mounted = False
         self._clients: list[subprocess.Popen[bytes] | None] = [None] * clients
         self._started = 0
         self._children: list[subprocess.Popen[bytes]] = []
-        self.injected: Counter[str] = Counter()
-        self._hit: defaultdict[str, list[float]] = defaultdict(list)
-        self._killed: set[int] = set()
+        self.hits: dict[str, list[float]] = {name: [] for name in self._faults}
+        """When each kind of fault hit, in Unix seconds."""
+
+        self.starts: list[float] = []
+        """When bodies began, sorted."""
+
+        self.daemon_kills = 0
+        self._killed: defaultdict[int, list[float]] = defaultdict(list)
         self._gone: set[str] = set()
         """Names of clients that were killed: what they ran has nobody to print to."""
 
         self._verdict = Verdict()
+        self._stderr = open(folder / "stderr", "ab")  # noqa: SIM115 - closed at the end
+        self._fds = 0
 
     # The storm ------------------------------------------------------------------------
 
@@ -75,9 +90,10 @@ class Storm:
         try:
             self._make_home()
             self._start_daemon()
+            self._fds = self._open_files()
             while time.monotonic() < end:
                 self._staff()
-                FAULTS[self._pick()](self)
+                FAULTS[self._pick()].inject(self)
                 time.sleep(self._chance.expovariate(1 / GAP_S))  # the weather
             self._rest()
             self._verdict = self._judge()
@@ -92,15 +108,14 @@ class Storm:
             words = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "none", self._home.root]
             self._mounted = subprocess.run(words, check=False).returncode == 0
             if not self._mounted:
-                self._faults.remove("fill-disk")
+                del self._faults["fill-disk"], self.hits["fill-disk"]
 
     def _pick(self) -> str:
-        kind = self._chance.choice(self._faults)
-        self.injected[kind] += 1
-        self._hit[kind].append(time.time())
+        kind = self._chance.choices(list(self._faults), list(self._faults.values()))[0]
+        self.hits[kind].append(time.time())
         return kind
 
-    def _start_daemon(self) -> None:
+    def _start_daemon(self, wait_s: float = READY_S) -> None:
         """Start one and wait until it says that it is ready; none, if one is there."""
         if lock_holder(self._home.lock) is not None:
             return
@@ -110,12 +125,12 @@ class Storm:
             env=self._env | {"MCLI_READY_FD": str(writer)},
             pass_fds=[writer],
             stdin=subprocess.DEVNULL,
-            stderr=open(self._folder / "stderr", "ab"),  # noqa: SIM115
+            stderr=self._stderr,
             start_new_session=True,
         )
         self._children.append(process)
         os.close(writer)
-        if not select.select([reader], [], [], READY_S)[0]:
+        if not select.select([reader], [], [], wait_s)[0] and wait_s == READY_S:
             self._verdict.wrong["a daemon that does not start"].append(str(process.pid))
         os.close(reader)
 
@@ -123,27 +138,51 @@ class Storm:
         """Clients that have ended are replaced."""
         for at, client in enumerate(self._clients):
             if client is None or client.poll() is not None:
+                if client is not None:
+                    self._dismiss(client)
                 self._started += 1
-                words = ["tests.chaos.client", f"c{self._started}", str(self._started)]
+                seed = str(self._chance.randrange(1 << 32))
+                words = ["tests.chaos.client", f"c{self._started}", seed]
                 self._clients[at] = subprocess.Popen(
                     [sys.executable, "-m", *words],
                     env=self._env,
                     cwd=PROJECT,
                     stdin=subprocess.PIPE,
-                    stderr=open(self._folder / "stderr", "ab"),  # noqa: SIM115
+                    stderr=self._stderr,
                 )
         self._children = [child for child in self._children if child.poll() is None]
 
     # Faults ---------------------------------------------------------------------------
 
     def kill_daemon(self) -> None:
-        pid = lock_holder(self._home.lock)
-        if pid is not None:
-            self._kill(pid)
-        for child in self._children:
-            if child.pid == pid:
-                child.wait()
+        self._end_daemon()
         self._start_daemon()
+
+    def kill_daemon_early(self) -> None:
+        """Before the next one is ready, that one too."""
+        self._end_daemon()
+        self._start_daemon(self._chance.uniform(0, START_S))
+        self._end_daemon()
+        self._start_daemon()
+
+    def kill_both(self) -> None:
+        """The daemon and a worker, before either could look after what the other has left."""
+        worker = self._one(self._workers())
+        self._end_daemon(worker)
+        self._start_daemon()
+
+    def kill_all(self) -> None:
+        """Everything at once, as if the machine had lost power."""
+        self._end_daemon(*[pid for pid, _ in self._ours()])
+        self._start_daemon()
+
+    def _end_daemon(self, *others: int | None) -> None:
+        running = [child for child in self._children if child.poll() is None]
+        for pid in (*(child.pid for child in running), *others):
+            self._kill(pid)
+        for child in running:
+            child.wait()
+            self.daemon_kills += 1
 
     def stop_daemon(self) -> None:
         """SIGSTOP for a while: a lid that is closed, a machine that swaps."""
@@ -165,15 +204,21 @@ class Storm:
     def stop_worker(self) -> None:
         self._pause(self._one(self._workers()))
 
+    def stop_job(self) -> None:
+        self._pause(self._one(self._jobs()))
+
     def kill_job(self) -> None:
         self._kill(self._one(self._jobs()))
 
     def kill_client(self) -> None:
         client = self._chance.choice(self._clients)
         if client is not None:
-            client.kill()
-            client.wait()
+            self._dismiss(client)
             self._gone.add(str(client.args[3]))  # type: ignore[index]
+
+    def _dismiss(self, client: "subprocess.Popen[bytes]") -> None:
+        client.kill()
+        client.communicate()
 
     def fill_disk(self) -> None:
         """No room for a while in the state directory, which is a small file system of its own."""
@@ -189,7 +234,7 @@ class Storm:
 
     def _kill(self, pid: int | None) -> None:
         if pid is not None:
-            self._killed.add(pid)
+            self._killed[pid].append(time.time())
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -239,44 +284,71 @@ class Storm:
         self._start_daemon()
         deadline = time.monotonic() + REST_S
         with Client.connect(self._home) as http:
-            for state in ("queued", "running", "stopping"):
+            for state in ("scheduled", "queued", "running", "stopping"):
                 for job in list(http.jobs(states=[state])):
                     left = deadline - time.monotonic()
                     if left > 0:
                         http.wait(job["id"], min(left, 60))
 
     def _judge(self) -> Verdict:
-        with Client.connect(self._home) as client:
-            jobs = list(client.jobs())
         lines = [Line.parse(text) for text in self._ledger.read_text().splitlines()]
         notes = [text.split() for text in self._notes.read_text().splitlines()]
-        missing = [found for job in jobs if (found := self._missing(job)) is not None]
-        earlier = self._verdict.wrong
-        verdict = judge(lines, notes, jobs, missing, self._killed, self._gone)
-        verdict.wrong |= {kind: each for kind, each in earlier.items() if each}
-        self._begun = sorted(line.time_s for line in lines if line.kind == "S")
+        self.starts = sorted(line.time_s for line in lines if line.kind == "S")
+        verdict = judge(lines, notes, self._jobs_told(), Deaths(self._killed, self._gone))
+        for kind, each in (*self._verdict.wrong.items(), *self._left()):
+            verdict.wrong[kind] += each
         return verdict
 
-    def _missing(self, job: dict[str, object]) -> tuple[str, str] | None:
-        """What the log of a job that succeeded does not have of what it printed."""
+    def _jobs_told(self) -> Iterator[Job]:
+        with Client.connect(self._home) as client:
+            for job in client.jobs():
+                attempts = client.attempts(job["id"])
+                yield Job(job, attempts, self._missing(job, attempts))
+
+    def _missing(self, job: dict[str, Any], attempts: list[dict[str, Any]]) -> str | None:
+        """What the log of a job that succeeded does not have of what its last attempt printed."""
         if job["state"] != "succeeded" or job["route"] != "daemon":
             return None
-        tag, lines, _ = job["argv"][-3:]  # type: ignore[index]
-        found, offset = b"", 0
+        tag, lines, _ = job["argv"][-3:]
+        found, offset = b"", attempts[-1]["output_start"]
         while block := read_records(f"{self._home.job(str(job['id']))}/output.log", offset):
             found += b"".join(record.data for record in block)
             offset = block[-1].next_offset
         wanted = expected(tag, int(lines))
         declared = job["error"] is not None  # a full disk, and said so
-        return (
-            None if declared or found == wanted else (tag, f"{len(found)} of {len(wanted)} bytes")
-        )
+        return None if declared or found == wanted else f"{len(found)} of {len(wanted)} bytes"
+
+    def _left(self) -> Iterator[tuple[str, list[str]]]:
+        """What should not be there any more."""
+        yield "processes left", self._processes_left()
+        drafts = [str(path) for path in Path(self._home.jobs).glob("*/*.start.*")]
+        yield "files left", drafts[:5]
+        more = self._open_files() - self._fds - 2 * len(self._workers())
+        yield "descriptors left", [str(more)] if more > FDS else []
+        with sqlite3.connect(f"file:{self._home.database}?mode=ro", uri=True) as store:
+            said = store.execute("PRAGMA quick_check").fetchone()[0]
+        yield "store damaged", [] if said == "ok" else [said]
+
+    def _processes_left(self) -> list[str]:
+        """All but the daemon's workers, and the one child that each has forked in advance."""
+        with Client.connect(self._home) as client:
+            workers = {worker["pid"] for worker in client.status()["workers"]}
+        spares: set[int] = set()
+        left = []
+        for pid, parent in self._ours():
+            if parent in workers and parent not in spares:
+                spares.add(parent)
+            elif pid not in workers:
+                left.append(f"{pid} of {parent}")
+        return left
+
+    def _open_files(self) -> int:
+        return len(os.listdir(f"/proc/{lock_holder(self._home.lock)}/fd"))
 
     def _end(self) -> None:
         for client in self._clients:
             if client is not None:
-                client.kill()
-                client.wait()
+                self._dismiss(client)
         pid = lock_holder(self._home.lock)
         if pid is not None:
             with suppress(MCLIError), Client.connect(self._home) as http:
@@ -285,55 +357,37 @@ class Storm:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(READY_S)
             child.kill()
+            child.wait()
+        self._stderr.close()
         if self._mounted:
-            shutil.copytree(self._home.root, self._folder / "kept", ignore=_sockets)
+            if not self._verdict.clean:
+                shutil.copytree(self._home.root, self._folder / "kept", ignore=_sockets)
             subprocess.run(["umount", "--lazy", self._home.root], check=False)
 
-    # The table ------------------------------------------------------------------------
 
-    def report(self) -> list[str]:
-        """The storm as a table in Markdown, and what is wrong."""
-        found = self._verdict
-        total = sum(self.injected.values())
-        head = "| fault | injected | until the next start: p50 / p99 |\n| --- | ---: | ---: |"
-        rows = [f"| {kind} | {n} | {self._recovery(kind)} |" for kind, n in self.injected.items()]
-        said = [f"- {kind}: {len(each)}: {each[:5]}" for kind, each in found.wrong.items()]
-        states = ", ".join(f"{count} {state}" for state, count in found.states.most_common())
-        bound = f"{300 / total:.2f} %" if total else "-"
-        return [
-            head,
-            *rows,
-            "",
-            f"{found.jobs} jobs ({states}), {found.accepted} accepted on request, {total} faults",
-            f"wrong: {sum(map(len, found.wrong.values()))}; 95 % bound per fault: {bound}",
-            *said,
-        ]
+class Fault(NamedTuple):
+    """What may happen, and how often against the others."""
 
-    def _recovery(self, kind: str) -> str:
-        """From a fault until the next job begins, in seconds."""
-        waits = []
-        for at in self._hit[kind]:
-            later = next((time_s for time_s in self._begun if time_s > at), None)
-            if later is not None:
-                waits.append(later - at)
-        if len(waits) < 2:
-            return "-"
-        cuts = quantiles(waits, n=100)
-        return f"{cuts[49]:.2f} s / {cuts[98]:.2f} s"
+    inject: Callable[[Storm], None]
+    weight: int
 
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if Path(folder, name).is_socket()]
 
 
-FAULTS: Final[dict[str, Callable[[Storm], None]]] = {
-    "kill-daemon": Storm.kill_daemon,
-    "stop-daemon": Storm.stop_daemon,
-    "restart-daemon": Storm.restart_daemon,
-    "kill-worker": Storm.kill_worker,
-    "stop-worker": Storm.stop_worker,
-    "kill-job": Storm.kill_job,
-    "kill-client": Storm.kill_client,
-    "fill-disk": Storm.fill_disk,
+FAULTS: Final = {
+    "kill-daemon": Fault(Storm.kill_daemon, 8),
+    "kill-daemon-early": Fault(Storm.kill_daemon_early, 2),
+    "stop-daemon": Fault(Storm.stop_daemon, 1),
+    "restart-daemon": Fault(Storm.restart_daemon, 1),
+    "kill-worker": Fault(Storm.kill_worker, 2),
+    "stop-worker": Fault(Storm.stop_worker, 1),
+    "kill-job": Fault(Storm.kill_job, 2),
+    "stop-job": Fault(Storm.stop_job, 1),
+    "kill-client": Fault(Storm.kill_client, 1),
+    "kill-both": Fault(Storm.kill_both, 1),
+    "kill-all": Fault(Storm.kill_all, 1),
+    "fill-disk": Fault(Storm.fill_disk, 1),
 }
-"""What may happen, by the name that ``--faults`` knows it by."""
+"""By the name that ``--faults`` knows it by."""

@@ -15,6 +15,7 @@ import click
 
 from mcli.cli import ALIASES, VERBS, main
 from mcli.cli.wait import SIGNALLED, TERMINATED, TIMED_OUT
+from mcli.daemon.crash import CRASHED
 from mcli.errors import MCLIError
 from mcli.problem import family
 from mcli.settings import Settings, default
@@ -207,6 +208,8 @@ def exit_codes_page() -> str:
                 ("2", "The command line is wrong (Click's own code)."),
             ],
         ),
+        f"The daemon itself exits {CRASHED} when it cannot go on: it has met a bug, hangs, or has\n"
+        "lost its state directory. `mcli doctor` exits 1 when something is wrong.",
         "When mcli itself cannot do what was asked, the class of the error decides:",
         _table(("Error", "Code in HTTP answers", "Exit code", "Meaning"), errors),
     )

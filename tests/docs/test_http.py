@@ -5,7 +5,7 @@ import re
 import pytest
 from reference import FOLDER
 
-from mcli.daemon import api, docs, feed, jobs, programs
+from mcli.daemon import api, cleanup, docs, feed, jobs, programs
 from mcli.daemon.jobs import Submission
 from mcli.daemon.metrics import Metrics
 from mcli.daemon.ports import Figures
@@ -14,7 +14,7 @@ from mcli.states import State
 PAGE = (FOLDER / "http.md").read_text(encoding="utf-8")
 ROUTES = [
     (method, route)
-    for router in (api, jobs, feed, programs, docs)
+    for router in (api, jobs, feed, programs, docs, cleanup)
     for route in router.routes.routes
     for method in route.methods
     if method != "HEAD" and "/docs/" not in route.path

@@ -14,6 +14,7 @@ import uvicorn
 from mcli.daemon.api import create_app
 from mcli.daemon.limits import Limits
 from mcli.daemon.ports import Figures
+from mcli.daemon.readers import Readers
 from mcli.errors import AmbiguousJob, InvalidTransition, UnknownJob
 from mcli.home import Home
 from mcli.ids import new_id
@@ -41,6 +42,8 @@ class Shelf:
         self.followed = threading.Event()
         """Set when somebody waits for output or for an end."""
         self.ended: list[Callable[[JobInfo], None]] = []
+        self.draining = False
+        self.readers = Readers()
         self.leaving = False
         self._changed = asyncio.Condition()
 
@@ -158,6 +161,9 @@ class Shelf:
         if self.jobs[job_id].is_final:
             raise InvalidTransition(f"job {job_id} has ended")
         return await self.move(job_id, State.CANCELLED, reason=Reason.USER, finished_at=NOW)
+
+    async def settle(self, job_id: str) -> JobInfo:
+        return await self.move(job_id, State.LOST, reason=Reason.WORKER_LOST, finished_at=NOW)
 
     async def signal(self, job_id: str, signum: int) -> JobInfo:
         self.signals.append((job_id, signum))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -151,6 +152,9 @@ class Machine(RuleBasedStateMachine):
     @rule(fates=st.tuples(st.sampled_from(FATES), st.sampled_from(FATES)), locked=st.booleans())
     def submit(self, fates: tuple[str, str], locked: bool) -> None:
         """A caller, from its first word to what it knows in the end."""
+        self._call(fates, locked)
+
+    def _call(self, fates: tuple[str, str], locked: bool) -> None:
         self.now += 1
         self.fates = list(fates)
         job_id = new_id()
@@ -272,24 +276,35 @@ class Machine(RuleBasedStateMachine):
             del self.processes[pid]
             self.killed.add(job_id)
         elif not self.began[pid]:
-            os.makedirs(folder, exist_ok=True)
-            own = ticket.identify(os.getpid())
-            taken = ticket.take(
-                folder, attempt,
-                ticket.Identity(
-                    pid=pid, boot_id=own.boot_id, pid_namespace=own.pid_namespace, started_ticks=1
-                ),
-            )  # fmt: skip
-            if taken is None:
-                del self.processes[pid]
-                return
-            os.close(taken)
-            self.began[pid] = True
-            self.begun[job_id] += 1
+            self._take(pid)
         else:
             end = Outcome(exit_code=0, returned=True, complete=True)
             write_outcome(folder, attempt, end)
             del self.processes[pid]
+
+    def _take(self, pid: int) -> None:
+        """It has its ticket and begins; or it ends."""
+        job_id, attempt = self.processes[pid]
+        folder, own = self.home.job(job_id), ticket.identify(os.getpid())
+        os.makedirs(folder, exist_ok=True)
+        taken = ticket.take(folder, attempt, replace(own, pid=pid, started_ticks=1))
+        if taken is None:
+            del self.processes[pid]
+        else:
+            os.close(taken)
+            self.began[pid] = True
+            self.begun[job_id] += 1
+
+    @precondition(lambda self: self.up)
+    @rule()
+    def all_goes_well(self) -> None:
+        """All that waits begins: most of what can go wrong comes after that."""
+        self._call(("reply", "reply"), False)
+        self.now += 1
+        for job in self.desk.write(queue.claim, now=self.now, limit=100).result():
+            pid = next(self.pids)
+            self.processes[pid], self.began[pid] = (job.id, job.attempt), False
+            self._take(pid)
 
     # What holds -----------------------------------------------------------------------
 

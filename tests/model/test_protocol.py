@@ -81,4 +81,4 @@ def test_wrong_rule_is_found(
 def test_doubt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never to run in doubt breaks no promise: its caller is told."""
     monkeypatch.setattr(attach, "_settle", never_run_in_doubt)
-    run_state_machine_as_test(Machine, settings=BUDGET)
+    run_state_machine_as_test(Machine, settings=settings(BUDGET, max_examples=20))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,10 @@ def tls(tmp_path: Path) -> tuple[str, ...]:
 
 def listening(pid: int) -> set[str]:
     """The addresses at which a process listens, as the kernel spells them."""
-    own = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    own = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has just read a file
+            own.add(os.readlink(entry))
     rows = [
         line.split()
         for table in ("tcp", "tcp6")

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mcli.cli.jobs import COLUMNS, description, ending, id_length, listing
-from mcli.cli.table import Column, coloured, cut, moment, printable, span, table, text_width
+from mcli.cli.table import Column, coloured, cut, moment, printable, space, span, table, text_width
 from mcli.ids import new_id
 from mcli.job import JobInfo
 from mcli.states import State
@@ -185,3 +185,12 @@ def test_colours_only_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coloured("x  failed", "failed") == "x  \x1b[31mfailed\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert coloured("x  failed", "failed") == "x  failed"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1234, "1.2 kB"), (34e6, "34 MB"), (5e12, "5.0 TB")],
+)
+def test_space(size: float, shown: str) -> None:
+    """Two digits say enough."""
+    assert space(size) == shown

@@ -1,0 +1,62 @@
+"""
+The round that the daemon makes through what it stands on, two times a second.
+
+Nobody tells when a file has been removed or a disk is full. Sockets that are gone are made
+again; without directory, lock or database the daemon ends; all else is a trouble, and told.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from mcli import filesystem
+from mcli.daemon.crash import crash
+from mcli.daemon.link import Listener
+from mcli.daemon.place import Place
+from mcli.daemon.troubles import Troubles
+from mcli.errors import UnsafeHome
+from mcli.home import Home
+from mcli.store.store import Store
+
+LOOK_S: Final = 0.4
+"""Seconds between two looks; within a second all is known."""
+
+
+class Rounds:
+    """Made from the time that the daemon listens, for as long as ``run`` runs."""
+
+    def __init__(
+        self, home: Home, store: Store, listeners: Sequence[Listener], troubles: Troubles
+    ) -> None:
+        self._home = home
+        self._place = Place(home)
+        self._store = store
+        self._listeners = listeners
+        self._troubles = troubles
+
+    async def run(self) -> None:
+        """Look, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look()
+
+    def _look(self) -> None:
+        lost = self._place.lost()
+        if lost is not None:
+            crash(f"{lost} was removed or replaced; start another daemon")
+        self._troubles.tell("store", self._store.trouble)
+        self._troubles.tell("space", filesystem.shortage(self._home.root))
+        self._troubles.tell("sockets", self._look_at_sockets())
+
+    def _look_at_sockets(self) -> str | None:
+        for listener in self._listeners:
+            try:
+                if not os.path.isdir(os.path.dirname(listener.path)):
+                    self._home.create()
+                listener.look()
+            except (OSError, UnsafeHome) as error:
+                return f"cannot listen at {listener.path}: {error}"
+            if listener.paused:
+                return "no descriptors are left for those who come; they have to wait"
+        return None

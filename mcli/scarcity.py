@@ -1,0 +1,14 @@
+"""
+What the system refuses because there is too much of it now: later it may not.
+"""
+
+import errno
+from typing import Final
+
+SCARCE: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Processes, memory, descriptors."""
+
+
+def is_scarce(error: OSError) -> bool:
+    """Whether the same may be allowed later."""
+    return error.errno in SCARCE

@@ -1,0 +1,121 @@
+"""A short storm; the long one is ``python -m tests.chaos``. And that its judge can see."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .judge import Deaths, Job, Line, judge
+from .storm import Storm
+from .table import put_into, summary, table
+
+SECONDS = 8.0
+STAMP = "2026-11-22T02:40:3{}.000Z"
+SECOND = 1_795_315_230.0
+"""Unix time of second 0 of ``STAMP``."""
+
+
+def test_a_short_storm(tmp_path: Path) -> None:
+    """Nothing is lost, run twice, said wrongly or missing, whatever is killed."""
+    storm = Storm(tmp_path, seed=4, clients=2)
+    verdict = storm.run(SECONDS)
+    assert verdict.clean, list(summary(verdict))
+    assert storm.daemon_kills > 1
+    assert verdict.accepted > storm.daemon_kills
+
+
+# The judge -------------------------------------------------------------------------------
+
+
+def job(state: str = "succeeded", *, command: str = "work", **fields: Any) -> Job:
+    document = {
+        "id": "x",
+        "argv": [command, "--", "c1.1", "3", "0"],
+        "state": state,
+        "reason": None if state == "succeeded" else "exit_nonzero",
+        "exit_code": 0 if state == "succeeded" else 3,
+        "error": None,
+        "route": "daemon",
+        "attempt": 1,
+        "pid": 7,
+        "worker_pid": 6,
+        "created_at": STAMP.format(0),
+        "started_at": STAMP.format(1),
+        "finished_at": STAMP.format(2),
+    } | fields
+    return Job(document, [document])
+
+
+def line(kind: str, attempt: int = 1) -> Line:
+    return Line(kind, "c1.1", "x", attempt, 7, SECOND + 1.5)
+
+
+RIGHT = [line("S"), line("E")]
+TOLD = [["A", "c1.1", "x"]]
+
+
+def found(
+    ledger: list[Line],
+    jobs: list[Job],
+    notes: list[list[str]] = TOLD,
+    killed: Mapping[int, list[float]] | None = None,
+) -> list[str]:
+    return sorted(
+        kind
+        for kind, each in judge(ledger, notes, jobs, Deaths(killed or {}, set())).wrong.items()
+        if each
+    )
+
+
+def test_what_is_right_is_found_right() -> None:
+    """Begun once, ended, and said so."""
+    assert found(RIGHT, [job()]) == []
+
+
+@pytest.mark.parametrize(
+    ("ledger", "jobs", "notes", "wrong"),
+    [
+        ([], [], TOLD, ["accepted and lost"]),
+        ([line("S"), *RIGHT], [job()], TOLD, ["run twice"]),
+        ([line("S", 0), *RIGHT], [job()], TOLD, ["run twice"]),
+        (RIGHT, [job()], [["N", "c1.1"]], ["refused, and run"]),
+        ([line("S")], [job()], TOLD, ["shown as done and is not"]),
+        (RIGHT, [job("failed")], TOLD, ["shown as dead, and nobody killed it"]),
+        ([], [job("queued", pid=None, finished_at=None)], [], ["stuck"]),
+        (
+            [line("S")],
+            [job("lost")],
+            TOLD,
+            ["lost, and nobody killed it", "shown as dead, and nobody killed it"],
+        ),
+        (RIGHT, [job("failed", command="again")], TOLD, ["given up too early"]),
+        (RIGHT, [job()], [["X", "c1.1", "0", "0"]], ["a run that ended well, and did not"]),
+        ([], [], [["X", "c1.1", "0", "1"]], ["a run that ended well, and did not"]),
+        (RIGHT, [Job(job().document, [], missing="1 of 2 bytes")], TOLD, ["bytes missing"]),
+    ],
+)
+def test_what_is_wrong_is_found(
+    ledger: list[Line], jobs: list[Job], notes: list[list[str]], wrong: list[str]
+) -> None:
+    """Each kind of it."""
+    assert found(ledger, jobs, notes) == wrong
+
+
+def test_who_was_killed_may_be_dead() -> None:
+    """If it was killed while it ran: later the number may be another process's."""
+    assert found([line("S")], [job("lost")], killed={7: [SECOND + 1.5]}) == []
+    assert found([line("S")], [job("lost")], killed={7: [SECOND + 60]}) != []
+
+
+def test_the_table_holds_a_wrong_against_the_faults_that_hit_its_job(tmp_path: Path) -> None:
+    """And counts the jobs that each fault could have harmed."""
+    verdict = judge([line("S"), *RIGHT], TOLD, [job()], Deaths({}, set()))
+    made = table({"near": [SECOND + 1], "far": [SECOND + 9]}, [SECOND + 1.5], verdict)
+    assert "| near | 1 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
+    assert "| far | 1 | 0 | 0 | 0 | 0 | 0 | - | 300.00 % |" in made
+    assert "| **all** | 2 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- storm -->\nold\n<!-- /storm -->\nafter\n")
+    put_into(page, made)
+    assert page.read_text() == f"before\n<!-- storm -->\n{made}\n<!-- /storm -->\nafter\n"
