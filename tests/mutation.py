@@ -149,7 +149,7 @@ MUTATIONS: Final = {
                 "",
             ),
         ),
-        (MODEL,),
+        ("tests/model/test_protocol.py::test_worker_that_comes_late", MODEL),
     ),
 }
 

@@ -82,3 +82,21 @@ def test_doubt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never to run in doubt breaks no promise: its caller is told."""
     monkeypatch.setattr(attach, "_settle", never_run_in_doubt)
     run_state_machine_as_test(Machine, settings=settings(BUDGET, max_examples=20))
+
+
+def test_worker_that_comes_late() -> None:
+    """An order obeyed only after the next daemon has put the job back begins nothing."""
+    machine = Machine()
+    try:
+        machine._call(("reply", "reply"), False)
+        for _ in range(2):
+            jobs = machine.desk.write(queue.claim, now=2.0, limit=1).result()
+            machine.orders += [(job.id, job.attempt) for job in jobs]
+            machine.restart()
+        for pid, order in enumerate([*machine.orders], 1000):
+            machine.processes[pid], machine.began[pid] = order, False
+            machine._take(pid)
+        machine.orders = []
+        machine.never_twice()
+    finally:
+        machine.teardown()
