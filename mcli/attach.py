@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-from mcli import frames, stdio
+from mcli import failpoint, frames, stdio
 from mcli.errors import (
     AmbiguousJob,
     DaemonError,
@@ -230,6 +230,7 @@ def submit(
         try:
             with contextlib.suppress(BrokenPipeError):  # it would not hear, and may have said why
                 wire.send(frames.SUBMIT, asked, fds)
+            failpoint.reach("asked")
             kind, answer = wire.answer()
         except (OSError, ValueError):
             wire.close()
@@ -258,6 +259,7 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
         now=time.time(),
     )
     if owner == "here":
+        failpoint.reach("settled")
         _sign(home.job(job_id))
         return None
     return _again(home, job_id, 0), job_id

@@ -9,7 +9,7 @@ import signal
 import socket
 from typing import Any, Final
 
-from mcli import frames
+from mcli import failpoint, frames
 from mcli.daemon import audit
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
@@ -86,6 +86,9 @@ class Caller:
             self._link.send(frames.REFUSED, {"code": RequestError.code, "message": told})
         except MCLIError as error:
             self._link.send(frames.REFUSED, {"code": error.code, "message": str(error)})
+        except Exception:
+            self._link.close()  # whoever waits for an answer is to know that none will come
+            raise
 
     async def _obey(self, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.PING:
@@ -117,6 +120,7 @@ class Caller:
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
+        failpoint.reach("replied")
         if not payload["detach"]:
             self._follow(live.id, live, 0)
 

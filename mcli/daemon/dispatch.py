@@ -30,7 +30,7 @@ from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import REPORT_S, Orphans
+from mcli.daemon.orphans import REPORT_S, REVOKED_MAX, Orphans
 from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
@@ -55,9 +55,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = logging.getLogger("mcli.jobs")
-
-REVOKED_MAX: Final = 20
-"""How often a job is put back whose process ended before it began."""
 
 DUE_MAX: Final = 500
 """Jobs that are queued in one transaction because their time has come."""
@@ -566,9 +563,11 @@ class Dispatcher:
         if live.info.state is State.STOPPING:
             await self._finish(live, attempt, Outcome(reached=False, reason="user"))
             return
+        failpoint.reach("revoked")
         live.info = await self._written(
             queue.revoke, now=time.time(), job_id=live.id, attempt=attempt
         )
+        failpoint.reach("requeued")
         live.end_attempt()
         log.info("job.requeued job_id=%s", live.id)
         self._queued(live.priority)
@@ -580,6 +579,7 @@ class Dispatcher:
             told(info)
 
     async def _finish_row(self, info: JobInfo, ending: Ending) -> JobInfo:
+        failpoint.reach("ended")
         done = await self._written(
             queue.finish,
             now=time.time(),
@@ -613,6 +613,7 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
+        failpoint.reach("stopping")
         if info.is_final:
             self._tell_ended(info)
         live = self._live.get(job_id)

@@ -24,6 +24,11 @@ Work = Coroutine[Any, Any, None]
 REPORT_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
 
+REVOKED_MAX: Final = 20
+"""How often a job is put back whose process, or worker, ended before it began."""
+
+WORKERS_DIE: Final = "its workers die before it begins, one after the other"
+
 
 class Orphans:
     """Looks after them. *finish* ends an attempt, *requeue* puts back one that never began."""
@@ -94,7 +99,11 @@ class Orphans:
         """Its worker did not come to say which process it has forked, or whether."""
         folder = self._home.job(live.id)
         if revoke(folder, attempt):
-            self._spawn(self._requeue(live, attempt))
+            again = live.info is not None and live.info.revoked < REVOKED_MAX
+            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
+            self._spawn(
+                self._requeue(live, attempt) if again else self._finish(live, attempt, dead)
+            )
             return
         owner = holder(folder, attempt)
         if owner is None:

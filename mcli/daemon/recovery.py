@@ -11,7 +11,7 @@ import logging
 import time
 from typing import Any, Final
 
-from mcli import queue
+from mcli import failpoint, queue
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -122,6 +122,7 @@ def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
 def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
     if not revoke(folder, job.attempt):
         return False
+    failpoint.reach("revoked")
     _put_back(job, store)
     return True
 
@@ -133,6 +134,7 @@ def _put_back(job: JobInfo, store: Store) -> None:
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.CANCELLED, reason=Reason.USER,
         ).result()  # fmt: skip
+    failpoint.reach("requeued")
     log.info("job.requeued job_id=%s", job.id)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from mcli import failpoint
 from mcli.appbook import Entry
 from mcli.daemon import early, removal, signals
 from mcli.daemon.api import create_app
@@ -191,6 +192,7 @@ class _Server:
         left = removal.settle(self._home.jobs, store)
         rebuild(store, self._home)
         adopted = recover(store, self._home)
+        failpoint.reach("recovered")
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),

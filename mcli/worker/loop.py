@@ -225,6 +225,7 @@ class Worker:
     # Attempts -------------------------------------------------------------------------
 
     def _start(self, payload: dict[str, Any]) -> become.Job | None:
+        failpoint.reach("ordered")
         fds, self._fds = self._fds[: payload["fds"]], self._fds[payload["fds"] :]
         order = Order(
             job=payload["job"],
@@ -375,7 +376,9 @@ class Worker:
             self._listen(attempt)
         if attempt.control >= 0:  # a child that it forked may hold the other end
             self._close_control(attempt)
+        failpoint.reach("reaped")
         outcome = attempt.finish(status)
+        failpoint.reach("outcome-kept")
         del self._attempts[attempt.order.job]
         for fd in list(attempt.plugs.readers):
             self._close(attempt, fd)

@@ -332,6 +332,10 @@ class Gate:
         self._listening.listen(128)
         self._listening.settimeout(DEADLINE_S)
 
+    def accept(self) -> socket.socket:
+        """The next that connects, and says nothing."""
+        return self._listening.accept()[0]
+
     def arrival(self) -> Inside:
         """The next job that comes."""
         inside = Inside(self._listening.accept()[0])
