@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-from mcli import frames, stdio
+from mcli import failpoint, frames, stdio
 from mcli.errors import (
     AmbiguousJob,
     DaemonError,
@@ -35,9 +35,6 @@ from mcli.version import PROTOCOL
 
 ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
-
-LOCAL_ATTEMPT: Final = 1
-"""The attempt of a job that its caller runs itself."""
 
 LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
@@ -231,7 +228,9 @@ def submit(
                 raise  # nothing was sent
             break
         try:
-            wire.send(frames.SUBMIT, asked, fds)
+            with contextlib.suppress(BrokenPipeError):  # it would not hear, and may have said why
+                wire.send(frames.SUBMIT, asked, fds)
+            failpoint.reach("asked")
             kind, answer = wire.answer()
         except (OSError, ValueError):
             wire.close()
@@ -240,9 +239,9 @@ def submit(
             return wire, job_id
         wire.close()
         if kind == frames.REFUSED:
-            if attempt == 1:
+            if attempt == 1 and answer["code"] != OutcomeUnknown.code:
                 raise refusal(answer)
-            break  # this time; the first time it may have been accepted
+            break  # this time, or it cannot tell itself: it may have been accepted
     return _settle(invocation, home, job_id)
 
 
@@ -260,8 +259,24 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
         now=time.time(),
     )
     if owner == "here":
+        failpoint.reach("settled")
+        _sign(home.job(job_id))
         return None
     return _again(home, job_id, 0), job_id
+
+
+def _sign(folder: str) -> None:
+    """Tell later daemons which process has the job: its number alone could be another's by then.
+
+    Best effort: without it, the number has to do.
+    """
+    from mcli.ticket import identify, take
+
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        fd = take(folder, 1, identify(os.getpid()))
+        if fd is not None:
+            os.close(fd)
 
 
 def _give_back(home: Home, job_id: str) -> None:
@@ -269,15 +284,6 @@ def _give_back(home: Home, job_id: str) -> None:
     from mcli.store.arbiter import close_local
 
     close_local(home.database, job_id, 128 + signal.SIGINT, time.time())
-
-
-def _show_life(home: Home, job_id: str) -> None:
-    """Leave the daemon something by which it sees whether this process still runs the job."""
-    from mcli.ticket import identify, take
-
-    with contextlib.suppress(OSError):  # it then goes by the pid
-        os.makedirs(home.job(job_id), mode=0o700, exist_ok=True)
-        take(home.job(job_id), LOCAL_ATTEMPT, identify(os.getpid()))
 
 
 def _again(home: Home, job_id: str, offset: int) -> Wire:
@@ -347,8 +353,6 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
         if accepted is None:
             if signal.sigpending() & set(ENDING):  # it will not be run here either
                 _give_back(home, job_id)
-            else:
-                _show_life(home, job_id)
             return End(job_id, reached=False, settled=True)
         wire, job_id = accepted
         if detach:

@@ -20,10 +20,13 @@ Everything mcli raises on purpose.
     │   ├── DaemonNotRunning        125   nothing listens there
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
-    │   │   └── QueueFull           125   too many wait already
+    │   │   ├── QueueFull           125   too many wait already
+    │   │   └── NoRoom              125   the disk is full
     │   ├── NotReady                125   it lives, and a job cannot pass through it
     │   └── UnsafeHome              125   the state directory can be written by others
     ├── StoreError                  125   the database cannot be used
+    │   ├── StoreFull               125   the disk has no room for it
+    │   ├── StoreDoubtful           125   whether it has been written cannot be known
     │   ├── StoreTooNew             125   written by a newer mcli
     │   ├── StoreUnreadable         125   not a database, or a damaged one
     │   └── StoreGone               125   its file was removed or replaced
@@ -178,6 +181,12 @@ class QueueFull(Refused):
     code = "queue_full"
 
 
+class NoRoom(Refused):
+    """The disk with the state directory is full; nothing was taken."""
+
+    code = "no_room"
+
+
 class NotReady(DaemonError):
     """The daemon lives, but a small job that it gave itself did not come through."""
 
@@ -194,6 +203,18 @@ class StoreError(MCLIError):
     """The database cannot be used."""
 
     code = "store"
+
+
+class StoreFull(StoreError):
+    """The disk has no room; nothing was written."""
+
+    code = "store_full"
+
+
+class StoreDoubtful(StoreError):
+    """The disk failed while a transaction was committed: it may come to light later, or not."""
+
+    code = "store_doubtful"
 
 
 class StoreTooNew(StoreError):

@@ -9,6 +9,8 @@ import os
 import re
 from typing import Final
 
+from mcli.errors import StoreError
+
 FREE_MIN: Final = 64 * 1024 * 1024
 """Bytes that have to be free: the store and the output of jobs need room at any moment."""
 
@@ -17,16 +19,17 @@ FILES_MIN: Final = 1000
 
 MOUNTS: Final = "/proc/self/mountinfo"
 
-NETWORK: Final = frozenset(
-    {
-        *("9p", "afs", "afpfs", "beegfs", "ceph", "cifs", "coda", "davfs", "drvfs", "gfs2"),
-        *("glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs"),
-        *("prl_fs", "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "vmhgfs", "wekafs"),
-        *("fuse.ceph", "fuse.davfs", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs"),
-        *("fuse.gvfsd-fuse", "fuse.juicefs", "fuse.moosefs", "fuse.rclone", "fuse.s3fs"),
-        *("fuse.smbnetfs", "fuse.sshfs", "fuse.vmhgfs-fuse"),
-    }
-)
+_OF_A_KERNEL: Final = """
+    9p acfs afpfs afs beegfs ceph cifs coda davfs drvfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs
+    nfs4 ocfs2 orangefs panfs prl_fs pvfs2 smb smb2 smb3 smbfs vboxsf vmhgfs wekafs
+"""
+_OF_A_PROCESS: Final = """
+    ceph ceph-fuse curlftpfs davfs davfs2 gcsfuse glusterfs goofys gvfsd-fuse juicefs mfs moosefs
+    nfs rclone s3fs seaweedfs smbnetfs sshfs vmhgfs-fuse
+"""
+NETWORK: Final = frozenset(_OF_A_KERNEL.split()) | {
+    f"fuse.{kind}" for kind in _OF_A_PROCESS.split()
+}
 """Kinds whose files another machine keeps, or another system on this one."""
 
 
@@ -51,10 +54,27 @@ def kind(path: str, mounts: str = MOUNTS) -> str | None:
     found, length = None, -1
     for line in lines:
         before, _, after = line.partition(" - ")
-        point = _plain(before.split(" ")[4])
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = _plain(fields[4])
         if len(point) >= length and _is_below(place, point):  # of two at one point the later
             found, length = after.split(" ")[0], len(point)
     return found
+
+
+def check_local(folder: str) -> None:
+    """See to it that a store can be in *folder*, which need not exist yet.
+
+    Raises:
+        StoreError: It is on a network file system.
+    """
+    found = kind(folder)
+    if found is not None and is_network(found):
+        raise StoreError(
+            f"the state directory {folder} is on a network file system ({found}), where jobs "
+            "could get lost; set MCLI_HOME to a directory on a disk of this machine"
+        )
 
 
 def shortage(path: str) -> str | None:

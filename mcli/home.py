@@ -4,7 +4,7 @@ Where mcli keeps its files: one directory per user, and the sockets beside it.
 Holds paths and the check that nobody else can write there. Imported by the caller's
 process too, so it needs nothing but ``os``. Layout, under ``Home.root`` (mode 0700):
 
-    mcli.db  daemon.lock  daemon.json  daemon.log  token  webhook-secret  jobs/<id>/…
+    mcli.db  daemon.lock  daemon.json  daemon.log  token  webhook-secret  ballast  jobs/<id>/…
 
 Sockets stand in the root as well, unless their path would be longer than a socket
 address may be (107 bytes on Linux); then in ``$XDG_RUNTIME_DIR/mcli`` or ``/tmp/mcli-UID``,
@@ -73,11 +73,16 @@ class Home:
         return os.path.join(self.root, "webhook-secret")
 
     @property
+    def ballast(self) -> str:
+        """Room that is held for the day on which the disk is full."""
+        return os.path.join(self.root, "ballast")
+
+    @property
     def jobs(self) -> str:
         return os.path.join(self.root, "jobs")
 
     def job(self, job_id: str) -> str:
-        """The directory of one job: ``output.log``, ``<attempt>.start``, ``<attempt>.outcome``."""
+        """The directory of one job: ``job.json``, ``output.log``, and of each attempt two files."""
         return os.path.join(self.root, "jobs", job_id)
 
     @property
@@ -140,6 +145,11 @@ def _check(folder: str) -> None:
         raise UnsafeHome(
             f"others can write to the state directory {folder} "
             f"(mode {stat.S_IMODE(found.st_mode):04o}); run: chmod 700 {folder}"
+        )
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise UnsafeHome(
+            f"the state directory {folder} is on a read-only file system; "
+            "set MCLI_HOME to a directory that you can write to"
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UnsafeHome(f"the state directory {folder} is not writable; run: chmod 700 {folder}")

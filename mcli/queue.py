@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from mcli.errors import (
@@ -76,7 +76,8 @@ _OF_ATTEMPT: Final = (
     "attempt", "state", "reason", "exit_code", "signal", "started_at", "finished_at", "error",
     "worker_pid", "pid",
 )  # fmt: skip
-_NO_PROCESS: Final = {"started_at": None, "worker_pid": None, "pid": None}
+_NO_PROCESSES: Final = {"worker_pid": None, "pid": None}
+_NO_PROCESS: Final = {"started_at": None, **_NO_PROCESSES}
 
 
 class Accepted(NamedTuple):
@@ -267,6 +268,29 @@ def started(conn: Connection, *, job_id: str, attempt: int, pid: int, worker_pid
         .where(_attempt(job_id, attempt), jobs.c.state.in_((State.RUNNING, State.STOPPING)))
         .values(pid=pid, worker_pid=worker_pid)
     )
+
+
+def overtaken(conn: Connection, *, job_id: str, attempt: int) -> JobInfo:
+    """Note that the job has come to a later attempt than its row knows: the row is an old copy.
+
+    Raises:
+        UnknownJob: No job has that id.
+    """
+    behind = (jobs.c.id == job_id) & (jobs.c.attempt < attempt)
+    begun = jobs.c.state.in_((State.RUNNING, State.STOPPING))
+    conn.execute(update(jobs).where(behind, begun).values(attempt=attempt, **_NO_PROCESSES))
+    return get(conn, job_id)
+
+
+def restore(conn: Connection, *, attempt: int, known: Mapping[str, Any]) -> None:
+    """Insert a job that has begun, and of which the store has no row any more.
+
+    Args:
+        attempt: The newest that is known of.
+        known: What its directory tells, see ``card_of``.
+    """
+    row = {**known, "route": "daemon", "state": State.RUNNING, "attempt": attempt}
+    conn.execute(insert_new(jobs), row)
 
 
 def revoke(conn: Connection, *, now: float, job_id: str, attempt: int) -> JobInfo:
@@ -668,6 +692,12 @@ def _in(states: Collection[State]) -> ColumnElement[bool]:
     if len(states) == 1:
         return by_state & jobs.c.finished_at.is_not(None)
     return by_state  # newest first through the ids: most jobs fit
+
+
+def last(conn: Connection) -> str | None:
+    """The highest id, of whatever job; None if there is no job."""
+    newest: str | None = conn.execute(select(func.max(jobs.c.id))).scalar_one()
+    return newest
 
 
 def counts(conn: Connection) -> dict[State, int]:

@@ -114,6 +114,16 @@ def is_taken(folder: str, attempt: int) -> bool:
     return os.path.exists(ticket_path(folder, attempt))
 
 
+def newest(folder: str) -> int:
+    """The highest attempt whose ticket was taken, or revoked; 0 if none was."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    numbers = [name.removesuffix(".start") for name in names if name.endswith(".start")]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
 def revoke(folder: str, attempt: int) -> bool:
     """Take the ticket away from whoever might still come for it; False if somebody has it."""
     os.makedirs(folder, mode=0o700, exist_ok=True)

@@ -7,15 +7,15 @@ import logging
 import os
 import signal
 import socket
-from typing import Any
+from typing import Any, Final
 
-from mcli import frames
+from mcli import failpoint, frames
 from mcli.daemon import audit
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.link import Link
 from mcli.daemon.live import Live
 from mcli.daemon.verdict import ending
-from mcli.errors import MCLIError, ProtocolMismatch, RequestError
+from mcli.errors import MCLIError, ProtocolMismatch, Refused, RequestError
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.output import read_records
@@ -26,6 +26,12 @@ from mcli.version import PROTOCOL, __version__
 log = logging.getLogger("mcli.attach")
 
 BLOCK_BYTES = 1 << 18
+
+TOO_MANY: Final = frames.encode(
+    frames.REFUSED,
+    {"code": Refused.code, "message": "the daemon has as many files open as it may"},
+)
+"""What a caller is told for whom no descriptor is left: it was not even heard."""
 
 
 class Caller:
@@ -81,6 +87,9 @@ class Caller:
             self._link.send(frames.REFUSED, {"code": RequestError.code, "message": told})
         except MCLIError as error:
             self._link.send(frames.REFUSED, {"code": error.code, "message": str(error)})
+        except Exception:
+            self._link.close()  # whoever waits for an answer is to know that none will come
+            raise
 
     async def _obey(self, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.PING:
@@ -112,6 +121,7 @@ class Caller:
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
+        failpoint.reach("replied")
         if not payload["detach"]:
             self._follow(live.id, live, 0)
 

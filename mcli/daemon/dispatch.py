@@ -8,10 +8,12 @@ the truth, the row follows.
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
 import signal as signals
+import sys
 import time
 from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future
@@ -21,21 +23,24 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
+from mcli.card import card_of
 from mcli.daemon import recovery
+from mcli.daemon.acceptance import acceptance
+from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import REPORT_S, Orphans
+from mcli.daemon.orphans import REPORT_S, REVOKED_MAX, Orphans
 from mcli.daemon.patience import AGAIN_S, insist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
 from mcli.daemon.troubles import Troubles
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
-from mcli.errors import InvalidTransition, Refused, RequestError, StoreError
+from mcli.errors import InvalidTransition, Refused, RequestError, StoreError, StoreFull
 from mcli.home import Home
 from mcli.ids import new_id
-from mcli.invocation import Invocation, Stdio
+from mcli.invocation import App, Invocation, Stdio
 from mcli.job import AttemptInfo, JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
@@ -50,9 +55,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = logging.getLogger("mcli.jobs")
-
-REVOKED_MAX: Final = 20
-"""How often a job is put back whose process ended before it began."""
 
 DUE_MAX: Final = 500
 """Jobs that are queued in one transaction because their time has come."""
@@ -76,6 +78,7 @@ class Dispatcher:
         self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
+        self._ballast = Ballast(home.ballast)
         self._started_at = time.time()
         self._live: dict[str, Live] = {}
         self._lanes = lanes()
@@ -161,6 +164,7 @@ class Dispatcher:
     ) -> tuple[Live, queue.Accepted]:
         if self.draining:
             raise Refused("the daemon is stopping and takes no more jobs")
+        self._ballast.check()
         failpoint.reach("recv")
         known = self._live.get(job_id)
         live = known or Live(job_id, invocation, fds)
@@ -171,7 +175,7 @@ class Dispatcher:
         self._queued(sent["priority"])
         self.pump()  # in the same transaction, when there is room
         try:
-            accepted = await asyncio.wrap_future(written)
+            accepted = await acceptance(written, job_id)
         except BaseException:
             if known is None:
                 del self._live[job_id]
@@ -244,7 +248,7 @@ class Dispatcher:
         if self.counts()[State.SCHEDULED]:
             self._look_for_due()
         for info in self._store.read(queue.local):
-            if not recovery.runs_here(info, self.home):
+            if not recovery.caller_lives(info, self.home):
                 self.spawn(self.settle(info.id))
         for lane in self._lanes:
             lane.queued = True
@@ -253,6 +257,10 @@ class Dispatcher:
     async def _begin(self, lane: Lane, room: int, claimed: "Future[list[JobInfo]]") -> None:
         try:
             jobs = await asyncio.wrap_future(claimed)
+        except StoreError as error:
+            log.error("job.unclaimed %s", error)
+            lane.queued = True  # for the next look: what was not claimed has not begun
+            return
         finally:
             lane.claiming -= room
         if jobs:
@@ -266,7 +274,9 @@ class Dispatcher:
                 continue
             live.info = info
             live.notify()
-            if live.invocation.stdio[0] == "fd" and not live.fds:
+            if is_taken(self.home.job(info.id), info.attempt):
+                self._overtaken(live)
+            elif live.invocation.stdio[0] == "fd" and not live.fds:
                 self._give_up(info, "its standard input")
             else:
                 self.pool.place(live)
@@ -280,6 +290,18 @@ class Dispatcher:
         live = self._live[info.id] = Live(info.id, Invocation.parse(json.loads(body)), [])
         live.info = info
         return live
+
+    def _overtaken(self, live: Live) -> None:
+        """This attempt has begun before: the store is an old copy, which did not know."""
+        assert live.info is not None
+        log.warning("job.overtaken job_id=%s attempt=%d", live.id, live.info.attempt)
+        del self._live[live.id]
+        info = recovery.settle(live.id, self._store, self.home)
+        if info.state in (State.RUNNING, State.STOPPING):
+            self.adopt(info)
+        live.info = self.get(live.id)
+        live.notify()
+        self.look()
 
     def _give_up(self, info: JobInfo, what: str) -> None:
         error = f"{what} was lost when the daemon was restarted, before the job began"
@@ -315,6 +337,7 @@ class Dispatcher:
             "timeout_s": info.timeout_s,
             "grace_s": self.settings.grace_s,
             "output_max": live.output_max(self.settings),
+            "card": card_of(info),
             "fds": len(live.fds),
         }
         worker.link.send(frames.START, payload, fds)
@@ -346,7 +369,13 @@ class Dispatcher:
         insist(partial(self._revoke, live, live.attempt, outcome))
 
     def _revoke(self, live: Live, attempt: int, outcome: Outcome) -> None:
-        if revoke(self.home.job(live.id), attempt):
+        try:
+            free = revoke(self.home.job(live.id), attempt)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self._ballast.give()
+            raise
+        if free:
             self.spawn(self._finish(live, attempt, outcome))
         else:
             self._orphans.watch(live, attempt)
@@ -535,9 +564,11 @@ class Dispatcher:
         if live.info.state is State.STOPPING:
             await self._finish(live, attempt, Outcome(reached=False, reason="user"))
             return
+        failpoint.reach("revoked")
         live.info = await self._written(
             queue.revoke, now=time.time(), job_id=live.id, attempt=attempt
         )
+        failpoint.reach("requeued")
         live.end_attempt()
         log.info("job.requeued job_id=%s", live.id)
         self._queued(live.priority)
@@ -549,6 +580,7 @@ class Dispatcher:
             told(info)
 
     async def _finish_row(self, info: JobInfo, ending: Ending) -> JobInfo:
+        failpoint.reach("ended")
         done = await self._written(
             queue.finish,
             now=time.time(),
@@ -570,7 +602,8 @@ class Dispatcher:
                 return await asyncio.wrap_future(self._store.write(change, **columns))
             except StoreError as error:
                 log.error("job.unwritten job_id=%s: %s", columns["job_id"], error)
-                await asyncio.sleep(AGAIN_S)
+                if not (isinstance(error, StoreFull) and self._ballast.give()):
+                    await asyncio.sleep(AGAIN_S)
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
@@ -581,6 +614,7 @@ class Dispatcher:
         info = await asyncio.wrap_future(
             self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
         )
+        failpoint.reach("stopping")
         if info.is_final:
             self._tell_ended(info)
         live = self._live.get(job_id)
@@ -697,9 +731,15 @@ class Dispatcher:
 
     def adopt(self, info: JobInfo) -> None:
         """Take over a running job of an earlier daemon."""
-        live = self._load(info)
-        assert live is not None
-        self._orphans.adopt(live)
+        self._orphans.adopt(self._load(info) or self._nameless(info))
+
+    def _nameless(self, info: JobInfo) -> Live:
+        """One of which the store has only what the job's directory told: it cannot be repeated."""
+        app = App(kind="exec", target=info.app, python=sys.executable)
+        invocation = Invocation(info.name, app, info.argv, info.cwd, {})
+        live = self._live[info.id] = Live(info.id, invocation, [])
+        live.info = info
+        return live
 
     def find(self, prefix: str) -> JobInfo:
         """The job with that id, prefix of an id, or ``-`` for the newest."""
@@ -750,6 +790,7 @@ class Dispatcher:
             jobs=self.counts(),
             workers=sum(1 for _ in self.pool),
             commits=self._store.commits,
+            wal_bytes=self._store.log_bytes,
             log_bytes=self._log_bytes + sum(live.size for live in self._live.values()),
         )
 

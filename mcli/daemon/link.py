@@ -142,11 +142,18 @@ def peer_is_us(connection: socket.socket) -> bool:
 
 
 class Listener:
-    """A listening unix socket that gives each connection of our own user to *accept*."""
+    """A listening unix socket that gives each connection of our own user to *accept*.
 
-    def __init__(self, path: str, accept: Callable[[socket.socket], None]) -> None:
+    When no descriptors are left, whoever comes is told *refusal*; without one, he has to wait.
+    """
+
+    def __init__(
+        self, path: str, accept: Callable[[socket.socket], None], refusal: bytes = b""
+    ) -> None:
         self.path = path
         self._accept = accept
+        self._refusal = refusal
+        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if refusal else -1
         self._pause: asyncio.TimerHandle | None = None
         self._missed = False
         with contextlib.suppress(FileNotFoundError):
@@ -187,11 +194,29 @@ class Listener:
                     connection.close()
         except BlockingIOError:
             pass
-        except OSError as error:  # no descriptors are left: whoever waits has to wait
+        except OSError as error:  # no descriptors are left
+            if self._turn_away():
+                return  # to be called again if more wait
             log.warning("listener.pause %s: %s", os.path.basename(self.path), error.strerror)
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._socket)
             self._pause = loop.call_later(PAUSE_S, self._resume)
+
+    def _turn_away(self) -> bool:
+        """Refuse the next that waits, if one does, by means of the reserve; False without one."""
+        if self._reserve < 0:
+            return False
+        os.close(self._reserve)
+        self._reserve = -1
+        with contextlib.suppress(OSError):
+            connection, _ = self._socket.accept()
+            with connection:
+                connection.setblocking(False)
+                connection.send(self._refusal)
+                log.warning("listener.refused %s", os.path.basename(self.path))
+        with contextlib.suppress(OSError):
+            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return self._reserve >= 0
 
     def _resume(self) -> None:
         self._pause = None
@@ -199,6 +224,8 @@ class Listener:
 
     def close(self) -> None:
         self._stop()
+        if self._reserve >= 0:
+            os.close(self._reserve)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 

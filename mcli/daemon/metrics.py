@@ -89,6 +89,9 @@ class _Read:
         yield CounterMetricFamily(
             "mcli_store_commits", "Transactions of the store.", value=figures.commits
         )
+        yield GaugeMetricFamily(
+            "mcli_store_wal_bytes", "Length of the write-ahead log.", value=figures.wal_bytes
+        )
         yield CounterMetricFamily(
             "mcli_log_bytes", "Bytes written to record logs.", value=figures.log_bytes
         )

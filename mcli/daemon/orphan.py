@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 
 from mcli import family, memory
+from mcli.card import read_began
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
 from mcli.policy import Policy
+from mcli.ticket import Identity, identify
 
 log = logging.getLogger("mcli.jobs")
 
@@ -48,6 +50,19 @@ class Streams:
                 os.close(fd)
 
 
+def _identity(pid: int) -> Identity | None:
+    try:
+        return identify(pid)
+    except ProcessLookupError:  # it has just ended
+        return None
+
+
+def _left_s(folder: str, timeout_s: float) -> float:
+    """How long the attempt may still run; all of it anew, if it is not known when it began."""
+    began_s = read_began(folder)
+    return timeout_s if began_s is None else max(0.0, began_s + timeout_s - time.monotonic())
+
+
 class Orphan:
     """Looks after one such job. *grew* is called with the size of its record log."""
 
@@ -66,6 +81,7 @@ class Orphan:
         assert info.pid is not None
         self._info = info
         self._pid = info.pid
+        self._process = _identity(self._pid)
         self._folder = folder
         self._streams = streams
         self._kinds = dict(streams.fds)
@@ -95,8 +111,8 @@ class Orphan:
         self._look_timer: asyncio.TimerHandle | None = None
         self._listen()
         self._look()
-        if info.timeout_s is not None and info.started_at is not None:
-            left = max(0.0, info.started_at + info.timeout_s - time.time())
+        if info.timeout_s is not None:
+            left = _left_s(folder, info.timeout_s)
             self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
 
     def _listen(self) -> None:
@@ -183,10 +199,13 @@ class Orphan:
         return b""
 
     def signal(self, number: int) -> None:
-        """To its process group."""
-        if not self._over:
+        """To its process group, while its number is its own."""
+        if self._lives():
             self._killed = self._killed or number == signal.SIGKILL
             family.signal_group(self._pid, number)
+
+    def _lives(self) -> bool:
+        return not self._over and self._process is not None and self._process.alive()
 
     def stop(self, grace_s: float, reason: str = "user") -> None:
         """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
@@ -200,7 +219,7 @@ class Orphan:
 
     def _kill(self, late: float) -> None:
         """SIGKILL to all of it, again and again until *late*: one may fork meanwhile."""
-        if self._over:
+        if not self._lives():
             return
         self._killed = True
         family.kill(self._pid, self._info.id)
@@ -236,7 +255,7 @@ class Orphan:
             await asyncio.sleep(self._again_s)
         told = missing(self._unkept, self._unkept_why, self._log)
         self.close()
-        if outcome is None and status is None:
+        if outcome is None and status is None and self._reason is None:
             return None
         outcome = outcome or Outcome(reached=not self._held)
         if status is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from mcli.card import read_worker
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import insist, when_gone
@@ -22,6 +23,11 @@ Work = Coroutine[Any, Any, None]
 
 REPORT_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
+
+REVOKED_MAX: Final = 20
+"""How often a job is put back whose process, or worker, ended before it began."""
+
+WORKERS_DIE: Final = "its workers die before it begins, one after the other"
 
 
 class Orphans:
@@ -54,8 +60,9 @@ class Orphans:
             owner = holder(self._home.job(live.id), live.attempt)
             live.note_pid(owner.pid if owner else None)
         self.watch(live, live.attempt)
-        if live.info.worker_pid is not None:
-            self.bereave(live, live.info.worker_pid)
+        worker_pid = live.info.worker_pid or read_worker(self._home.job(live.id))
+        if worker_pid is not None:
+            self.bereave(live, worker_pid)
 
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""
@@ -94,7 +101,11 @@ class Orphans:
         """Its worker did not come to say which process it has forked, or whether."""
         folder = self._home.job(live.id)
         if revoke(folder, attempt):
-            self._spawn(self._requeue(live, attempt))
+            again = live.info is not None and live.info.revoked < REVOKED_MAX
+            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
+            self._spawn(
+                self._requeue(live, attempt) if again else self._finish(live, attempt, dead)
+            )
             return
         owner = holder(folder, attempt)
         if owner is None:

@@ -20,6 +20,9 @@ class Figures(NamedTuple):
     commits: int
     """Transactions of the store since the daemon was started."""
 
+    wal_bytes: int
+    """Length of the store's write-ahead log."""
+
     log_bytes: int
     """Bytes that jobs have printed meanwhile, with what tells their time and stream."""
 

@@ -11,7 +11,7 @@ import logging
 import time
 from typing import Any, Final
 
-from mcli import queue
+from mcli import failpoint, queue
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -20,7 +20,7 @@ from mcli.outcome import read_outcome
 from mcli.output import log_size
 from mcli.states import Reason, State
 from mcli.store.store import Store
-from mcli.ticket import Identity, boot_id, holder, revoke, started_ticks
+from mcli.ticket import Identity, boot_id, holder, newest, revoke, started_ticks
 
 log = logging.getLogger("mcli.recovery")
 
@@ -49,19 +49,10 @@ def settle(job_id: str, store: Store, home: Home) -> JobInfo:
     return store.read(queue.get, job_id)
 
 
-def runs_here(job: JobInfo, home: Home) -> bool:
-    """Whether the caller that took *job*, to run it itself, still lives."""
-    try:
-        owner = holder(home.job(job.id), job.attempt)
-    except OSError:  # it has not come to say who it is
-        return job.pid is not None and started_ticks(job.pid) is not None
-    return owner is not None and owner.alive()
-
-
 def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home)
-    if not runs_here(job, home):
+    if not caller_lives(job, home):
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.LOST, reason=Reason.CLIENT_GONE,
@@ -69,9 +60,21 @@ def _lives(job: JobInfo, store: Store, home: Home) -> bool:
     return False
 
 
+def caller_lives(job: JobInfo, home: Home) -> bool:
+    """Whether the process that has taken the job to run it itself is still there."""
+    try:
+        owner = holder(home.job(job.id), job.attempt)
+    except FileNotFoundError:  # it had no room to say which one it is
+        return job.pid is not None and started_ticks(job.pid) is not None
+    return owner is not None and owner.alive()
+
+
 def _settle(job: JobInfo, store: Store, home: Home) -> bool:
     """Put back or finish *job*; True if its process lives."""
     folder = home.job(job.id)
+    begun = newest(folder)
+    if begun > job.attempt:  # the row is older than the directory
+        job = store.write(queue.overtaken, job_id=job.id, attempt=begun).result()
     try:
         owner = holder(folder, job.attempt)
     except FileNotFoundError:
@@ -119,6 +122,7 @@ def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
 def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
     if not revoke(folder, job.attempt):
         return False
+    failpoint.reach("revoked")
     _put_back(job, store)
     return True
 
@@ -130,6 +134,7 @@ def _put_back(job: JobInfo, store: Store) -> None:
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.CANCELLED, reason=Reason.USER,
         ).result()  # fmt: skip
+    failpoint.reach("requeued")
     log.info("job.requeued job_id=%s", job.id)
 
 

@@ -22,12 +22,14 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from mcli import failpoint
 from mcli.appbook import Entry
 from mcli.daemon import early, removal, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
-from mcli.daemon.attach import Caller
+from mcli.daemon.attach import TOO_MANY, Caller
 from mcli.daemon.auth import make_token
+from mcli.daemon.ballast import Ballast
 from mcli.daemon.bind import Bound, bind
 from mcli.daemon.calls import Calls
 from mcli.daemon.crash import CRASHED, crash, watch_for_bugs
@@ -35,6 +37,7 @@ from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
 from mcli.daemon.link import Listener
+from mcli.daemon.rebuild import rebuild
 from mcli.daemon.recovery import recover
 from mcli.daemon.retention import Retention
 from mcli.daemon.rounds import Rounds
@@ -45,6 +48,7 @@ from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
 from mcli.errors import MCLIError
+from mcli.filesystem import check_local
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
@@ -103,6 +107,7 @@ def serve(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     try:
+        check_local(home.root)
         home.create()
         lock = _lock(home)
     except AlreadyRunning:
@@ -169,6 +174,7 @@ class _Server:
         token = make_token(self._home.token)
         secret = make_secret(self._home.webhook_secret)
         bound = bind(self._settings, i_know=self._i_know)
+        Ballast(self._home.ballast).look()
         store = Store.open(self._home.database)
         try:
             webhooks = Webhooks(store, secret, retry_s=self._settings.webhook_retry_s)
@@ -184,11 +190,17 @@ class _Server:
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
         left = removal.settle(self._home.jobs, store)
+        rebuild(store, self._home)
         adopted = recover(store, self._home)
+        failpoint.reach("recovered")
         self._handle_signals(dispatcher)
         listeners = [
             Listener(self._home.worker_socket, dispatcher.pool.accept),
-            Listener(self._home.attach_socket, lambda connection: _greet(dispatcher, connection)),
+            Listener(
+                self._home.attach_socket,
+                lambda connection: _greet(dispatcher, connection),
+                refusal=TOO_MANY,
+            ),
         ]
         for job in adopted:
             dispatcher.adopt(job)

@@ -25,6 +25,8 @@ from mcli.errors import (
     InvalidTransition,
     JobFailed,
     MCLIError,
+    NoRoom,
+    OutcomeUnknown,
     Refused,
     RequestError,
     Unfinished,
@@ -48,6 +50,7 @@ STATUS: Final[dict[type[MCLIError], int]] = {
     Incomplete: 400,
     WrongMedia: 415,
     RequestError: 422,
+    NoRoom: 507,
     MCLIError: 503,
 }
 """The HTTP status of an error: that of its nearest ancestor here."""
@@ -89,7 +92,10 @@ def refused(error: MCLIError, instance: str, *, public: bool = False) -> Respons
     if isinstance(error, Refused):  # nothing was taken: to send it again is safe
         more["accepted"] = False
     soon = status == HTTPStatus.SERVICE_UNAVAILABLE or isinstance(error, Unfinished)
-    if type(error) is DaemonError:  # the job may run on: whoever asks again runs it twice
+    if type(error) in (
+        DaemonError,
+        OutcomeUnknown,
+    ):  # the job may run on: whoever asks again runs it twice
         soon = False
     headers = {"Retry-After": str(RETRY_S)} if soon else None
     return _problem(error.code, status, str(error), instance, more, headers)

@@ -28,12 +28,13 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mcli.errors import StoreError, StoreUnreadable
+from mcli.errors import StoreDoubtful, StoreError, StoreFull, StoreUnreadable
 from mcli.states import State
 from mcli.store import schema
 
-BUSY_S: Final = 5.0
-"""Seconds to wait for another process that writes."""
+BUSY_S: Final = 2.0
+"""Seconds to wait for another process that writes. What comes meanwhile waits for as long again,
+which has to be over before a caller asks a second time (``attach.ACCEPT_S``)."""
 
 WAL_KEPT: Final = 64 * 1024 * 1024
 """Bytes that the write-ahead log may keep on disk after a checkpoint."""
@@ -53,6 +54,9 @@ TRIGGERS: Final = (
 )
 
 _DAMAGED: Final = frozenset({11, 26})  # SQLITE_CORRUPT, SQLITE_NOTADB
+_FULL: Final = 13
+_FAILED: Final = 10  # SQLITE_IOERR
+_UNDONE: Final = frozenset({5, _FULL})  # SQLITE_BUSY too: no commit has left anything behind
 _PARTS: Final = ("", "-wal", "-shm")
 
 
@@ -150,9 +154,38 @@ def prepare(path: str) -> None:
         raise _put_aside(path, str(damage)) from damage
 
 
-def unusable(path: str, error: DatabaseError) -> StoreError:
-    """The database's own words, as one of our errors."""
-    return StoreError(f"cannot use the store {path}: {error.orig}")
+def unusable(path: str, error: DatabaseError, *, committing: bool = False) -> StoreError:
+    """The database's own words, as one of our errors.
+
+    A commit that fails may have put all of its pages into the log, where the next process that
+    recovers the log would find them: whether it was made cannot be told.
+    """
+    told = f"cannot use the store {path}: {error.orig}"
+    if _code(error) == _FULL:
+        return StoreFull(told)
+    if committing and _code(error) not in _UNDONE:
+        return StoreDoubtful(told)
+    return StoreError(told)
+
+
+def is_failure(error: DatabaseError) -> bool:
+    """Whether the disk has failed, and what it holds is to be looked through."""
+    return _code(error) == _FAILED
+
+
+def verify(connection: Connection, path: str) -> None:
+    """Look through the database again, on a new connection.
+
+    Raises:
+        StoreUnreadable: It is damaged.
+    """
+    try:
+        with connection.begin():
+            _check(connection)
+    except _Damaged as damage:
+        raise StoreUnreadable(
+            f"the store {path} is damaged ({damage}); restart the daemon, which moves it aside"
+        ) from damage
 
 
 def _prepare(path: str) -> None:
@@ -238,11 +271,11 @@ def _put_aside(path: str, why: str) -> StoreUnreadable:
     except OSError as error:
         return StoreUnreadable(
             f"the store {path} is damaged ({why}) and cannot be moved aside "
-            f"({error.strerror}); move it yourself to start with an empty one"
+            f"({error.strerror}); move it yourself to start with a new one"
         )
     return StoreUnreadable(
         f"the store {path} was damaged ({why}) and is now {aside}; "
-        "the next start begins with an empty store"
+        "the next start makes a new one, with what jobs/ knows"
     )
 
 

@@ -7,6 +7,8 @@ fails. A future is resolved after the commit, never before, so that what has bee
 anybody survives a power cut.
 """
 
+import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from mcli.errors import StoreError, StoreGone
 from mcli.inode import inode
 from mcli.store import database
+
+log = logging.getLogger("mcli.store")
 
 BATCH_MAX: Final = 500
 """Writes in one commit, so that a flood does not hold up the first of them for long."""
@@ -53,6 +57,10 @@ class Store:
         self._connection: Connection | None = self._writer.connect()
         self._waiting: deque[_Write] = deque()
         self._closed = False
+        self._doubted = False
+        """The disk has failed, and what it holds was not looked through since."""
+
+        self._alarmed = False
         self._logged_since: float | None = None
         """When the oldest page came into the write-ahead log, which keeps what it has forgotten."""
 
@@ -84,7 +92,8 @@ class Store:
 
         Returns:
             A future that has the function's result, or its exception, once all of the
-            transaction is on the disk. ``StoreError`` when that could not be done.
+            transaction is on the disk. ``StoreError`` when that could not be done;
+            ``StoreDoubtful`` when it may have been done nevertheless.
 
         Raises:
             StoreError: The store is closed.
@@ -130,6 +139,7 @@ class Store:
     def _run(self) -> None:
         while batch := self._take():
             self._commit([write for write in batch if write.is_wanted()])
+            self._watch_log()
             if self._logged_since is None:
                 self._logged_since = time.monotonic()
             elif time.monotonic() - self._logged_since > LOG_S:
@@ -153,18 +163,38 @@ class Store:
         if self._connection is not None and not database.empty_log(self._connection):
             self._logged_since = time.monotonic()
 
-    def _commit(self, batch: "Sequence[_Write]") -> None:
+    @property
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is."""
         try:
-            if self._connection is None:
-                self._connection = self._writer.connect()
-            with self._connection.begin():
+            return os.stat(f"{self.path}-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def _watch_log(self) -> None:
+        """Say it, once, when somebody's reading keeps the log from being emptied."""
+        size = self.log_bytes
+        if size > database.WAL_KEPT and not self._alarmed:
+            log.warning(
+                "store.log_pinned bytes=%d: another program reads %s and does not come to an end; "
+                "until it does, the log grows", size, self.path,
+            )  # fmt: skip
+        self._alarmed = size > database.WAL_KEPT
+
+    def _commit(self, batch: "Sequence[_Write]") -> None:
+        committing = False
+        try:
+            connection = self._connected()
+            with connection.begin():
                 for write in batch:
-                    write.run(self._connection)
+                    write.run(connection)
+                committing = True
         except Exception as error:  # noqa: BLE001 - it belongs to whoever holds the future
             self._disconnect()
             self.trouble = str(self._told(error))
+            self._doubted |= isinstance(error, DatabaseError) and database.is_failure(error)
             for write in batch:
-                write.fail(self._told(error))
+                write.fail(self._told(error, committing=committing))
             return
         self.trouble = None
         self._check_place()
@@ -181,10 +211,23 @@ class Store:
         if inode(self.path) != self._inode:
             raise StoreGone(f"{self.path} was removed or replaced; start another daemon")
 
-    def _told(self, error: Exception) -> Exception:
+    def _connected(self) -> Connection:
+        """The connection that writes; a new one, if the last has failed.
+
+        Raises:
+            StoreUnreadable: The disk had failed, and has left a damaged database.
+        """
+        if self._connection is None:
+            self._connection = self._writer.connect()
+            if self._doubted:
+                database.verify(self._connection, self.path)
+                self._doubted = False
+        return self._connection
+
+    def _told(self, error: Exception, *, committing: bool = False) -> Exception:
         """As callers see it: a database that fails is one of our errors."""
         if isinstance(error, DatabaseError) and not isinstance(error, _MISTAKES):
-            return database.unusable(self.path, error)
+            return database.unusable(self.path, error, committing=committing)
         return error
 
     def _disconnect(self) -> None:

@@ -49,6 +49,9 @@ class Order:
     invocation: Invocation
     timeout_s: float | None
     grace_s: float
+    card: dict[str, Any]
+    """What its directory is to tell of it."""
+
     output_max: int | None = None
     """Bytes of output that are kept."""
 

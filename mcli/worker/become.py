@@ -95,6 +95,7 @@ class Job:
         self._invocation = Invocation.parse(payload["invocation"])
         plug_in(self._invocation.stdio, fds)
         os.closerange(3, self._control)
+        failpoint.reach("received")
         self._ticket = self._take_ticket()
         failpoint.reach("ticketed")
         for number in self._invocation.ignored_signals:

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from mcli import failpoint, frames
+from mcli.card import write_card
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.scarcity import is_scarce
@@ -226,6 +227,7 @@ class Worker:
     # Attempts -------------------------------------------------------------------------
 
     def _start(self, payload: dict[str, Any]) -> become.Job | None:
+        failpoint.reach("ordered")
         fds, self._fds = self._fds[: payload["fds"]], self._fds[payload["fds"] :]
         order = Order(
             job=payload["job"],
@@ -235,6 +237,7 @@ class Worker:
             timeout_s=payload["timeout_s"],
             grace_s=payload["grace_s"],
             output_max=payload["output_max"],
+            card=payload["card"],
             fds=fds,
         )
         stale = self._preload.stale()
@@ -276,6 +279,8 @@ class Worker:
         assert self._spare is not None
         spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):  # a full disk
+            write_card(order.folder, order.card, now_s=time.monotonic())
         attempt = Attempt(order)
         attempt.begin(spare)
         failpoint.reach("forked")
@@ -401,7 +406,9 @@ class Worker:
             self._listen(attempt)
         if attempt.control >= 0:  # a child that it forked may hold the other end
             self._close_control(attempt)
+        failpoint.reach("reaped")
         attempt.ended(status)
+        failpoint.reach("outcome-kept")
 
     def _settle(self, attempt: Attempt) -> None:
         """Tell its end, once nothing that it has left lives, and all that it printed is stored."""

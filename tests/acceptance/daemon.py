@@ -56,6 +56,9 @@ class Daemon:
             "PYTHONPATH": str(PROJECT),
         }
         self.env |= env
+        self.inside: list[str] = []
+        """What the daemon is started by, to be in a world of its own."""
+
         self._processes: list[subprocess.Popen[str]] = []
         self._daemons: list[subprocess.Popen[bytes]] = []
 
@@ -69,7 +72,7 @@ class Daemon:
         with open(reader, "rb") as ready, open(log_fd, "ab") as log:
             self._daemons.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "mcli.daemon", "--port=0", *options],
+                    [*self.inside, sys.executable, "-m", "mcli.daemon", "--port=0", *options],
                     env=self.env | env | {READY_FD: str(writer)},
                     cwd=self.cwd,
                     stdin=subprocess.DEVNULL,
@@ -230,6 +233,7 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
         for started in self._daemons:
             started.wait(DEADLINE_S)
+        Path(self.home.ballast).unlink(missing_ok=True)  # 8 MiB, in each of some hundred homes
         left = self.processes()
         for pid in left:
             assert gone(pid), f"still there: {left[pid]}"
@@ -327,6 +331,10 @@ class Gate:
         self._listening.bind(self.path)
         self._listening.listen(128)
         self._listening.settimeout(DEADLINE_S)
+
+    def accept(self) -> socket.socket:
+        """The next that connects, and says nothing."""
+        return self._listening.accept()[0]
 
     def arrival(self) -> Inside:
         """The next job that comes."""

@@ -43,7 +43,7 @@ def test_submission_and_figures_are_on_the_page() -> None:
         ended: list[object] = []  # noqa: RUF012
 
         def figures(self) -> Figures:
-            return Figures(dict.fromkeys(State, 0), 0, 0, 0)
+            return Figures(dict.fromkeys(State, 0), 0, 0, 0, 0)
 
     text = Metrics(Quiet()).text()[0].decode()  # type: ignore[arg-type]
     served = {

@@ -146,7 +146,7 @@ class Shelf:
 
     def figures(self) -> Figures:
         jobs = dict.fromkeys(State, 0) | {State.QUEUED: len(self.jobs)}
-        return Figures(jobs=jobs, workers=0, commits=0, log_bytes=0)
+        return Figures(jobs=jobs, workers=0, commits=0, wal_bytes=0, log_bytes=0)
 
     async def accept(self, invocation: Invocation, *, job_id: str, **sent: Any) -> Accepted:
         return Accepted(await self.put(id=job_id, name=invocation.name), False)

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 import mcli.store.migrations
 from mcli.store import database, migrate, schema
@@ -142,3 +143,42 @@ def test_failing_upgrade_changes_nothing(conn: Connection, path: str, scripts: P
         migrate.upgrade(conn, path, schema.HEAD, scripts=str(scripts), head="t3")
     assert objects(conn) == before
     assert revision(conn) == schema.HEAD
+
+
+def test_upgrade_killed_at_each_statement(tmp_path: Path) -> None:
+    """
+    U4: killed at any of its statements, an upgrade has changed nothing, and the next one is
+    complete.
+    """
+    path = str(tmp_path / "old.db")
+    Path(path).touch()
+    for connection in connected(path):
+        migrate.apply(connection, "0001")
+    killed = 0
+    while _killed_in_upgrade(path, killed):
+        killed += 1
+        for connection in connected(path):
+            assert revision(connection) == "0001"
+    assert killed > 5
+    for connection in connected(path):
+        assert revision(connection) == schema.HEAD
+        assert set(schema.metadata.tables) <= tables(connection)
+
+
+def _killed_in_upgrade(path: str, statements: int) -> bool:
+    """Upgrade in a process that is killed when it has made that many statements."""
+    child = os.fork()
+    if child == 0:
+        left = [statements]
+
+        def strike(*_: object) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        for connection in connected(path):
+            event.listen(connection.engine, "before_cursor_execute", strike)
+            event.listen(connection.engine, "commit", strike)
+            migrate.apply(connection, schema.HEAD)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

@@ -13,6 +13,7 @@ MOUNTS = r"""
 31 30 0:26 / /home/ada/my\040files rw - fuse.sshfs ada@far:/ rw
 32 22 0:27 / /mnt rw - xfs /dev/sdb rw
 33 22 0:28 / /mnt rw master:1 propagate_from:2 - tmpfs tmpfs rw
+damaged line
 """
 
 
@@ -47,12 +48,33 @@ def test_of_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
-    [("nfs", True), ("cifs", True), ("fuse.sshfs", True), ("ext4", False), ("overlay", False)],
+    ("kind", "network"),
+    [
+        ("nfs", True),
+        ("nfs4", True),
+        ("cifs", True),
+        ("smb3", True),
+        ("9p", True),
+        ("ceph", True),
+        ("fuse.sshfs", True),
+        ("fuse.glusterfs", True),
+        ("fuse.rclone", True),
+        ("ext4", False),
+        ("xfs", False),
+        ("btrfs", False),
+        ("zfs", False),
+        ("tmpfs", False),
+        ("overlay", False),
+        ("fuse.ntfs-3g", False),
+        ("fuse.bindfs", False),
+        ("fuse", False),
+        ("apfs", False),
+        ("virtiofs", False),
+    ],
 )
-def test_network(kind: str, expected: bool) -> None:
-    """Those whose files another machine keeps."""
-    assert is_network(kind) is expected
+def test_is_network(kind: str, network: bool) -> None:
+    """S6: the store is refused where another machine may change it, and nowhere else."""
+    assert is_network(kind) is network
 
 
 def test_shortage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,88 @@
+"""
+What a job is, as its own directory tells it: for a daemon that has lost its store.
+
+``job.json`` is written by the worker when an attempt begins. It holds what the job's row held
+then, so that secrets are masked, and nothing to run it again with; and when that was, by the
+clock that nobody sets.
+"""
+
+import json
+import os
+from typing import Any, Final
+
+from mcli.job import JobInfo
+
+_TOLD: Final = (
+    "id",
+    "name",
+    "priority",
+    "attempt",
+    "revoked",
+    "timeout_s",
+    "created_at",
+    "queued_at",
+    "started_at",
+    "app",
+    "command",
+    "argv",
+    "cwd",
+    "source",
+    "on_finish",
+)
+
+
+def card_of(info: JobInfo) -> dict[str, Any]:
+    """What is to be written of a job whose attempt begins."""
+    return {key: getattr(info, key) for key in _TOLD}
+
+
+def card_path(folder: str) -> str:
+    return os.path.join(folder, "job.json")
+
+
+def write_card(folder: str, card: dict[str, Any], *, now_s: float) -> None:
+    """Put it into the job's directory, as its worker, which is the process that calls this.
+
+    Not made durable: the row is, and this is the spare.
+
+    Args:
+        now_s: Of ``time.monotonic``.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    fd = os.open(card_path(folder), flags, 0o600)
+    try:
+        view = memoryview(
+            json.dumps({**card, "worker_pid": os.getpid(), "began_s": now_s}).encode("ascii")
+        )
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def read_card(folder: str) -> dict[str, Any] | None:
+    """What it says; None if there is none, or a piece of one."""
+    card = _read(folder)
+    complete = card.keys() >= set(_TOLD)
+    return {key: card[key] for key in _TOLD} if complete else None
+
+
+def read_began(folder: str) -> float | None:
+    """When the newest attempt began, of ``time.monotonic``: to be asked while it lives."""
+    began_s = _read(folder).get("began_s")
+    return began_s if isinstance(began_s, float) else None
+
+
+def read_worker(folder: str) -> int | None:
+    """The process that has begun the newest attempt: to be asked while that one lives."""
+    worker_pid = _read(folder).get("worker_pid")
+    return worker_pid if isinstance(worker_pid, int) else None
+
+
+def _read(folder: str) -> dict[str, Any]:
+    try:
+        with open(card_path(folder), "rb") as file:
+            card = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}

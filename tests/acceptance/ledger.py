@@ -1,0 +1,143 @@
+"""
+What must hold after any fault, whatever it was: the standard assertion.
+
+A ledger outside the store has a line for each beginning and each end of a body. ``Ledger``
+reads it; ``standard`` holds it against what callers were told and what the store says.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .daemon import DEADLINE_S, Daemon, Document, gone
+
+SOON_S: Final = 10.0
+"""Seconds in which a job has ended whose end can be known: 5 are promised, machines are busy."""
+
+SPARE_FDS: Final = 2
+
+
+class Line(NamedTuple):
+    """One line of the ledger."""
+
+    kind: str
+    tag: str
+    job: str
+    attempt: str
+    pid: int
+
+
+class Told(NamedTuple):
+    """How a caller ended that had the job *tag* run."""
+
+    tag: str
+    code: int
+    out: str
+    err: str
+
+
+def ledger(daemon: Daemon) -> list[Line]:
+    """All lines, in the order in which they came."""
+    with suppress(FileNotFoundError):
+        words = [line.split() for line in daemon.ledger.read_text().splitlines()]
+        return [Line(kind, tag, job, attempt, int(pid)) for kind, tag, job, attempt, pid in words]
+    return []
+
+
+def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Document]:
+    """
+    Begun once, or not and told so; states agree with the ledger; all has ended soon; the store
+    is sound; no process is left, and no descriptor.
+
+    Args:
+        told: What became of the callers.
+        base_fds: Descriptors of a daemon that has nothing to do.
+
+    Returns:
+        The jobs, all of them ended.
+    """
+    jobs = ended_soon(daemon)
+    lines = ledger(daemon)
+    for each in told:
+        _held(each, lines, jobs)
+    for job in jobs:
+        _agrees(job, lines)
+    _sound(daemon)
+    _nobody_left(daemon, lines, jobs)
+    assert fds_are_back(daemon, base_fds), f"{fds(daemon)} descriptors, and {base_fds} before"
+    return jobs
+
+
+def ended_soon(daemon: Daemon) -> list[Document]:
+    """All jobs, none of which lives any longer than it has to."""
+    with daemon.client() as client:
+        deadline = time.monotonic() + SOON_S
+        live = [job for job in client.jobs() if job["finished_at"] is None]
+        for job in live:
+            client.wait(job["id"], max(0.0, deadline - time.monotonic()))
+        jobs = list(client.jobs())
+    assert [job for job in jobs if job["finished_at"] is None] == []
+    return jobs
+
+
+def _held(told: Told, lines: list[Line], jobs: list[Document]) -> None:
+    """What one caller was told is so."""
+    begun = [line for line in lines if line.kind == "S" and line.tag == told.tag]
+    ended = [line for line in lines if line.kind == "E" and line.tag == told.tag]
+    known = [job["id"] for job in jobs if told.tag in job["argv"]]
+    assert len(begun) <= 1, f"run twice: {begun}"
+    if told.code == 0:
+        assert told.out.strip() in (f"did {told.tag}", *known), told
+        assert len(begun) == len(ended) == 1, told
+    elif told.code > 0 and not begun:
+        assert told.err, "it was not run, and nobody was told"
+    if told.code == 75:
+        assert any(job_id in told.err for job_id in known) or "mcli inspect" in told.err
+
+
+def _agrees(job: Document, lines: list[Line]) -> None:
+    """What the store says of a job is what its body has done."""
+    owner = "here" if job["route"] == "local" else job["id"]
+    tag = next(word for word in job["argv"] if word.startswith("case"))
+    kinds = [line.kind for line in lines if line.job == owner and line.tag == tag]
+    assert kinds in ([], ["S"], ["S", "E"]), (job, kinds)
+    if job["state"] == "succeeded":
+        assert kinds == ["S", "E"], job
+    if kinds == ["S", "E"]:  # if it came to its end, then what followed it was what went wrong
+        assert job["state"] == "succeeded" or job["reason"] in ("signal", "client_gone"), job
+
+
+def _sound(daemon: Daemon) -> None:
+    with closing(sqlite3.connect(f"file:{daemon.home.database}?mode=ro", uri=True)) as store:
+        assert store.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+
+
+def _nobody_left(daemon: Daemon, lines: list[Line], jobs: list[Document]) -> None:
+    """No process of a body, and none that was started by one."""
+    for line in lines:
+        assert line.job == "here" or gone(line.pid), line
+    marks = {b"MCLI_JOB_ID=" + job["id"].encode() for job in jobs}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            assert marks.isdisjoint(Path(f"/proc/{name}/environ").read_bytes().split(b"\0")), name
+
+
+def fds(daemon: Daemon) -> int:
+    """How many descriptors the daemon has open, but those of its warm workers."""
+    with daemon.client() as client:
+        workers = len(client.status()["workers"])
+    return len(os.listdir(f"/proc/{daemon.pid}/fd")) - workers
+
+
+def fds_are_back(daemon: Daemon, base: int) -> bool:
+    """Whether the daemon has closed what it had open for jobs; it may take a turn of its loop."""
+    deadline = time.monotonic() + DEADLINE_S
+    while abs(fds(daemon) - base) > SPARE_FDS:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)  # the kernel tells nobody of descriptors
+    return True

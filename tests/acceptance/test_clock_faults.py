@@ -1,0 +1,222 @@
+"""
+What clocks, reboots and used numbers do to jobs: no timeout depends on the clock that is set,
+and no process is taken for another, or signalled in its place.
+
+A reboot is made as it would leave the files: with another boot's id in the ticket.
+"""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from mcli.ids import new_id
+from mcli.store.arbiter import settle
+from mcli.ticket import Identity, holder, identify, pid_namespace, ticket_path
+
+from .daemon import DEADLINE_S, Daemon, Gate, Inside, ended
+
+DAY_S = 86400
+
+
+def kill_all(daemon: Daemon, inside: Inside) -> None:
+    """End the daemon and the worker of a job at once; the job itself lives."""
+    pid = daemon.pid
+    with ended(pid), ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+
+
+def write(daemon: Daemon, statement: str, *values: object) -> None:
+    """Change the store of a daemon that is dead."""
+    with closing(sqlite3.connect(daemon.home.database)) as store, store:
+        assert store.execute(statement, values).rowcount == 1
+
+
+def give_ticket(daemon: Daemon, job_id: str, owner: Identity) -> None:
+    """The ticket says that *owner* has it."""
+    path = Path(ticket_path(daemon.home.job(job_id), 1))
+    path.write_text(json.dumps(asdict(owner)))
+
+
+@pytest.fixture
+def stranger() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that is nobody's business."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_clock_that_was_set(stopped: Daemon, gate: Gate) -> None:
+    """
+    T1: the clock was set by a day, forward or back, while jobs ran: a timeout comes after the
+    time that it says, not at once, and not a day later.
+    """
+    daemon = stopped.start(MCLI_GRACE="0.1")
+    forward, back = (daemon.submit("obey", gate.path) for _ in range(2))
+    inside = {each.job_id: each for each in (gate.arrival(), gate.arrival())}
+    kill_all(daemon, inside[forward])
+    shifted = "UPDATE jobs SET started_at = started_at + ?, timeout_s = ? WHERE id = ?"
+    write(daemon, shifted, -DAY_S, 60.0, forward)
+    write(daemon, shifted, DAY_S, 0.5, back)
+    daemon.start(MCLI_GRACE="0.1")
+    assert daemon.final(back)["reason"] == "timeout"
+    inside[forward].do("pass")
+    inside[forward].leave()
+    assert daemon.final(forward)["state"] == "succeeded"
+
+
+def test_reboot(daemon: Daemon, gate: Gate, stranger: "subprocess.Popen[bytes]") -> None:
+    """
+    T3: after a reboot a job has ended as its outcome says, or is lost. Another process that has
+    its number now is left alone, also when somebody asks for the job's end.
+    """
+    vanished, done = (daemon.submit("obey", gate.path) for _ in range(2))
+    inside = {each.job_id: each for each in (gate.arrival(), gate.arrival())}
+    kill_all(daemon, inside[vanished])
+    with ended(inside[vanished].pid), ended(inside[done].pid):
+        os.kill(inside[vanished].pid, signal.SIGKILL)
+        inside[done].tell("sys.exit(7)")
+    owner = replace(identify(stranger.pid), boot_id="00000000-0000-0000-0000-000000000000")
+    for job_id in (vanished, done):
+        give_ticket(daemon, job_id, owner)
+        numbers = "UPDATE jobs SET pid = ?, worker_pid = ? WHERE id = ?"
+        write(daemon, numbers, stranger.pid, stranger.pid, job_id)
+    daemon.start()
+    lost = daemon.job(vanished)
+    assert (lost["state"], lost["reason"]) == ("lost", "reboot")
+    assert daemon.job(done)["exit_code"] == 7
+    daemon.mcli("cancel", vanished, code=None)
+    daemon.mcli("kill", vanished, code=None)
+    assert stranger.poll() is None
+    assert len(daemon.starts()) == 2
+
+
+def test_reboot_while_a_caller_ran_its_job(
+    daemon: Daemon, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    """
+    T3: a job that its caller had taken to run it itself is lost with that caller, although its
+    number is another's now; while that caller lives, its job is left alone.
+    """
+    owner = identify(stranger.pid)
+    ids = {"here": owner, "gone": replace(owner, started_ticks=1)}
+    for name, owner in ids.items():
+        job_id = new_id()
+        told = {"name": name, "app": "a", "argv": [], "cwd": "/", "now": 1.0}
+        assert settle(daemon.home.database, job_id, **told) == "here"  # type: ignore[arg-type]
+        os.makedirs(daemon.home.job(job_id))
+        give_ticket(daemon, job_id, owner)
+    daemon.kill9()
+    for _ in ids:
+        write(daemon, "UPDATE jobs SET pid = ? WHERE name = ?", stranger.pid, json.dumps(_))
+    daemon.start()
+    states = {job["name"]: (job["state"], job["reason"]) for job in daemon.jobs()}
+    assert states == {"here": ("running", None), "gone": ("lost", "client_gone")}
+
+
+def test_container_that_was_started_again(
+    stopped: Daemon, gate: Gate, stranger: "subprocess.Popen[bytes]"
+) -> None:
+    """
+    T4: the same boot, and another world of numbers: what ran in the one that has ended is lost,
+    whoever has its numbers now, and is not begun again.
+    """
+    daemon = stopped
+    daemon.inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    tried = subprocess.run([*daemon.inside, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no namespace can be made here: {tried.stderr.strip()}")
+    daemon.start()
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    daemon.kill9()
+    assert inside.gone()
+    daemon.inside = []
+    ticket = holder(daemon.home.job(job_id), 1)
+    assert ticket is not None
+    assert ticket.pid_namespace != pid_namespace()
+    namesake = replace(identify(stranger.pid), pid_namespace=ticket.pid_namespace)
+    give_ticket(daemon, job_id, namesake)
+    job = daemon.start().final(job_id)
+    assert (job["state"], job["reason"]) == ("lost", "worker_lost")
+    assert stranger.poll() is None
+    assert [start[0] for start in daemon.starts()].count(job_id) == 1
+
+
+NUMBERED = """
+import ctypes, os, struct, sys
+number = ctypes.c_int(int(sys.argv[1]))
+asked = struct.pack("11Q", 0, 0, 0, 0, 17, 0, 0, 0, ctypes.addressof(number), 1, 0)
+libc = ctypes.PyDLL(None, use_errno=True)
+pid = libc.syscall(435, ctypes.create_string_buffer(asked, 88), ctypes.c_size_t(88))  # clone3
+if pid == 0:
+    os.setsid()
+    os.execvp("sleep", ["sleep", "600"])
+print(pid if pid > 0 else os.strerror(ctypes.get_errno()), flush=True)
+sys.stdin.read()
+if pid > 0:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    os.kill(pid, 9)
+    print("alive" if ended == 0 else status)
+"""
+
+
+def test_number_that_is_used_again(daemon: Daemon, gate: Gate) -> None:
+    """
+    T5: a job that has ended while nobody looked is lost, although there is a process of its
+    number; that one gets no signal.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    kill_all(daemon, inside)
+    with ended(inside.pid):
+        os.kill(inside.pid, signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE_S
+    while os.path.exists(f"/proc/{inside.pid}") and time.monotonic() < deadline:
+        pass  # until its new parent has waited for it, its number is taken
+    other = daemon.begin(sys.executable, "-c", NUMBERED, str(inside.pid), stdin=subprocess.PIPE)
+    assert other.stdout is not None
+    told = other.stdout.readline().strip()
+    if told != str(inside.pid):
+        pytest.skip(f"the number of a process cannot be chosen here: {told}")
+    daemon.start()
+    assert daemon.final(job_id)["state"] == "lost"
+    daemon.mcli("cancel", job_id, code=None)
+    daemon.mcli("kill", job_id, code=None)
+    assert other.communicate(timeout=DEADLINE_S)[0] == "alive\n"
+
+
+def test_no_deadline_by_the_clock_that_is_set() -> None:
+    """
+    T1: what is waited for is timed by the monotonic clock: the clock that is set is read for
+    times that are shown or kept, as ``now``, and for what is due at a date.
+    """
+    package = Path(sys.modules["mcli"].__file__ or "").parent
+    found = {
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in package.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "time.time()" in line and "now=time.time()" not in line.replace(" ", "")
+    }
+    assert {line.partition(":")[0] for line in found} <= {
+        "attach.py",  # the end of a job that ran here
+        "cli/clean.py",  # ages
+        "cli/jobs.py",  # ages
+        "daemon/cleanup.py",  # ages of jobs that have ended
+        "daemon/dispatch.py",  # when the daemon was started; what is due
+        "daemon/troubles.py",  # since when one is there, for people
+        "daemon/webhooks.py",  # due at a date, and never more than LOOK_S away
+        "routing.py",
+        "submission.py",
+    }
