@@ -2,13 +2,13 @@
 What a job is, as its own directory tells it: for a daemon that has lost its store.
 
 ``job.json`` is written by the worker when an attempt begins. It holds what the job's row held
-then, so that secrets are masked, and nothing to run it again with; and when that was, by the
-clock that nobody sets.
+then, so that secrets are masked, and nothing to run it again with; when that was, by the clock
+that nobody sets; and by what its streams are known, should nobody be left who holds them.
 """
 
 import json
 import os
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
 
@@ -40,7 +40,20 @@ def card_path(folder: str) -> str:
     return os.path.join(folder, "job.json")
 
 
-def write_card(folder: str, card: dict[str, Any], *, now_s: float) -> None:
+class Pipes(NamedTuple):
+    """The streams of an attempt, for whoever has to open them again."""
+
+    inodes: dict[int, int]
+    """Number of the pipe, by stream."""
+
+    unmute: str
+    """What the job writes to each when its body is reached; empty: nothing is withheld."""
+
+    start: int
+    """Bytes in the record log when it began."""
+
+
+def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float) -> None:
     """Put it into the job's directory, as its worker, which is the process that calls this.
 
     Not made durable: the row is, and this is the spare.
@@ -52,7 +65,9 @@ def write_card(folder: str, card: dict[str, Any], *, now_s: float) -> None:
     fd = os.open(card_path(folder), flags, 0o600)
     try:
         view = memoryview(
-            json.dumps({**card, "worker_pid": os.getpid(), "began_s": now_s}).encode("ascii")
+            json.dumps(
+                {**card, "worker_pid": os.getpid(), "began_s": now_s, "pipes": pipes}
+            ).encode("ascii")
         )
         while view:
             view = view[os.write(fd, view) :]
@@ -77,6 +92,15 @@ def read_worker(folder: str) -> int | None:
     """The process that has begun the newest attempt: to be asked while that one lives."""
     worker_pid = _read(folder).get("worker_pid")
     return worker_pid if isinstance(worker_pid, int) else None
+
+
+def read_pipes(folder: str) -> Pipes:
+    """The streams of the newest attempt: to be asked while its process lives."""
+    told = _read(folder).get("pipes")
+    if told is None:
+        return Pipes({}, "", 0)
+    inodes, unmute, start = told
+    return Pipes({int(stream): inode for stream, inode in inodes.items()}, unmute, start)
 
 
 def _read(folder: str) -> dict[str, Any]:

@@ -76,6 +76,9 @@ class Log:
 
     Opening one that is there already mends a record that a crash has left incomplete.
 
+    Raises:
+        BlockingIOError: Another process writes it.
+
     Args:
         path: The file.
         whole: Bytes at its beginning that are known to be whole records.
@@ -86,6 +89,11 @@ class Log:
 
     def __init__(self, path: str, *, whole: int = 0, most: int | None = None) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise
         self._path = path
         self._cut = read_cut(path)
         self.most = most

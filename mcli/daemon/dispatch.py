@@ -656,6 +656,8 @@ class Dispatcher:
 
     def tell(self, live: Live, kind: int, payload: dict[str, Any]) -> None:
         """Pass something on to the worker of *live*, if it has one now."""
+        if kind == frames.CLOSED and live.invocation.by_line:
+            return  # it is nobody's pipe: this one only looked on
         if kind == frames.CLOSED and live.streams is not None:
             live.streams.close(payload["stream"])
         if live.worker is not None:

@@ -10,11 +10,13 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable
+from typing import Self
 
 from mcli import family, memory
-from mcli.card import read_began
+from mcli.card import Pipes, read_began
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
@@ -40,6 +42,21 @@ class Streams:
         # Fewer than streams, if the daemon has had no descriptors left to take them.
         self.fds = dict(zip(fds, streams, strict=False))
         self.unmute = unmute
+
+    @classmethod
+    def reopened(cls, pipes: Pipes, pid: int) -> Self:
+        """Those that nobody holds any more but the process *pid*, as far as it still has them."""
+        found: dict[int, int] = {}
+        wanted = {inode: stream for stream, inode in pipes.inodes.items()}
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    path = f"/proc/{pid}/fd/{name}"
+                    told = os.stat(path)
+                    if stat.S_ISFIFO(told.st_mode) and told.st_ino in wanted:
+                        stream = wanted.pop(told.st_ino)
+                        found[os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)] = stream
+        return cls(list(found), list(found.values()), pipes.unmute.encode())
 
     def close(self, stream: int | None = None) -> None:
         """Let go of one stream, or of all."""

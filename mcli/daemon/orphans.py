@@ -9,12 +9,13 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from mcli.card import read_worker
+from mcli.card import read_pipes, read_worker
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import insist, when_gone
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
+from mcli.output import log_size
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.ticket import holder, revoke
@@ -82,10 +83,16 @@ class Orphans:
         if live.info.pid is None:
             self._find_process(live, attempt)
             return
+        folder = self._home.job(live.id)
+        if live.streams is None:  # the daemon that held them has died as well
+            pipes = read_pipes(folder)
+            live.share(Streams.reopened(pipes, live.info.pid))
+            live.reached = not pipes.unmute or log_size(folder) > pipes.start
+        assert live.streams is not None
         live.orphan = Orphan(
             live.info,
-            self._home.job(live.id),
-            live.streams or Streams([], [], b""),
+            folder,
+            live.streams,
             live.reached,
             live.size,
             self._settings.grace_s,

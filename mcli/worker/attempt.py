@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcli import family, memory
+from mcli.card import Pipes
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
@@ -124,6 +125,15 @@ class Attempt:
         """SIGKILL has been sent on purpose."""
 
         self._oom_kills = 0
+
+    def known_pipes(self) -> Pipes:
+        """By what its streams are known when nobody holds them any more."""
+        inodes = {
+            int(stream): os.fstat(fd).st_ino
+            for fd, stream in self.plugs.readers.items()
+            if fd != self.plugs.master
+        }
+        return Pipes(inodes, self.unmute.decode(), self.log.size)
 
     def begin(self, spare: Spare) -> None:
         """Have *spare* become this job."""

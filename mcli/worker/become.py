@@ -26,8 +26,10 @@ from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
+from mcli.output import Log
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
+from mcli.stream import Stream
 from mcli.ticket import identify, out_of_the_way, take
 from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
@@ -55,6 +57,10 @@ class Job:
         self._ticket: int | None = None
         self._input: int | None = None
         """The caller's standard input, while it is withheld."""
+
+        self._worker_pid = os.getppid()
+        self._held: dict[int, Stream] = {}
+        """The other ends of its own pipes, and what comes through them."""
 
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
@@ -104,6 +110,7 @@ class Job:
         os.umask(self._invocation.umask)
         os.nice(self._invocation.policy.nice)
         self._renew_streams()
+        self._hold_output()
         close_plugs(self._invocation.stdio)
 
     def _take_ticket(self) -> int:
@@ -143,6 +150,44 @@ class Job:
             _set_stream("stdin", io.TextIOWrapper(raw, encoding, errors, "\n", os.isatty(0)))
         if stdio[0] == "fd" and self._invocation.replay is not None:
             self._withhold_input()
+
+    def _hold_output(self) -> None:
+        """Keep the reading ends too, of a job that nobody waits for.
+
+        With worker and daemon dead at once a write would fail for want of a reader; so it waits
+        for the next daemon, which opens them again. Where somebody waits, his going has to be
+        noticed, as it would be at a pipe of his own.
+        """
+        if not self._invocation.by_line or self._invocation.app.kind == "exec":
+            return
+        for fd, stream in ((1, Stream.STDOUT), (2, Stream.STDERR)):
+            if self._invocation.stdio[fd] == "pipe":
+                reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+                self._held[out_of_the_way(reader)] = stream
+        os.register_at_fork(after_in_child=self._let_go_of_output)
+
+    def _let_go_of_output(self) -> None:
+        """In a child: for it nothing is different from any other program."""
+        while self._held:
+            os.close(self._held.popitem()[0])
+
+    def _save_output(self) -> None:
+        """Store what this process has printed and nobody is there to read, and never will be."""
+        if not self._held or os.getppid() == self._worker_pid:
+            return
+        for name in ("stdout", "stderr"):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                getattr(sys, name).flush()
+        with contextlib.suppress(OSError):  # the daemon reads it
+            log = Log(os.path.join(self._folder, "output.log"))
+            for fd, stream in self._held.items():
+                data = b""
+                with contextlib.suppress(BlockingIOError):
+                    while more := os.read(fd, 1 << 16):
+                        data += more
+                heard = data.rpartition(self._unmute)[2] if self._unmute else data
+                log.append(stream, heard)
+            log.close()
 
     def _withhold_input(self) -> None:
         """What the caller has not read is for the body: the program that leads there gets none."""
@@ -303,6 +348,7 @@ class Job:
             if replaying.returned:
                 outcome.returned = True
                 _keep_result(outcome, replaying.value)
+        self._save_output()
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
         self._write_outcome()

@@ -279,9 +279,9 @@ class Worker:
         assert self._spare is not None
         spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
-        with contextlib.suppress(OSError):  # a full disk
-            write_card(order.folder, order.card, now_s=time.monotonic())
         attempt = Attempt(order)
+        with contextlib.suppress(OSError):  # a full disk
+            write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
         attempt.begin(spare)
         failpoint.reach("forked")
         self._attempts[order.job] = attempt

@@ -316,6 +316,54 @@ def test_worker_and_job_killed(daemon: Daemon, gate: Gate) -> None:
     assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", signal.SIGKILL)
 
 
+@pytest.mark.parametrize("ends_alone", [False, True])
+def test_output_with_nobody_left_to_read_it(daemon: Daemon, gate: Gate, ends_alone: bool) -> None:
+    """
+    What a detached job prints while daemon and worker are both dead is there in the end, whether
+    it ends before the next daemon starts or after.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('one'); print('aside', file=sys.stderr)")
+    with ended(inside.ppid):
+        daemon.kill9()
+        os.kill(inside.ppid, signal.SIGKILL)
+    inside.do("print('two' * 1000)")
+    if ends_alone:
+        inside.leave()
+        assert gone(inside.pid)
+    daemon.start()
+    if not ends_alone:
+        inside.do("print('three', flush=True)")
+        inside.leave()
+    job = daemon.final(job_id)
+    assert (job["state"], job["error"]) == ("succeeded", None)
+    last = "" if ends_alone else "three\n"
+    assert daemon.output(job_id, "stdout") == "one\n" + "two" * 1000 + "\n" + last
+    assert daemon.output(job_id, "stderr") == "aside\n"
+
+
+def test_a_detached_job_is_not_harmed_by_who_looks_on(daemon: Daemon, gate: Gate) -> None:
+    """
+    An ``mcli attach`` whose own output nobody reads any more is not the job's reader.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('one', flush=True)")
+    reader, writer = os.pipe()
+    words = [sys.executable, "-m", "mcli", "attach", job_id]
+    onlooker = subprocess.Popen(words, env=daemon.env, stdout=writer)
+    os.close(writer)
+    assert os.read(reader, 4) == b"one\n"
+    os.close(reader)
+    inside.do("print('two', flush=True)")
+    inside.do("print('three', flush=True)")
+    inside.leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    onlooker.wait(DEADLINE_S)
+    assert daemon.output(job_id) == "one\ntwo\nthree\n"
+
+
 def test_cancel_without_a_worker(stopped: Daemon, gate: Gate) -> None:
     """
     A job whose worker was killed can still be cancelled.

@@ -98,11 +98,20 @@ def test_a_record_cut_short_is_not_returned(path: str, log: Log, kept: int) -> N
 def test_a_log_is_opened_again_at_its_end(path: str, log: Log) -> None:
     """Who carries on the log of another process adds to it."""
     fill(log)
+    log.close()
     again = Log(path)
     assert again.size == log.size
     again.append(Stream.STDERR, b"more")
     again.close()
     assert contents(read_records(path)) == [*PIECES, (Stream.STDERR, b"more")]
+
+
+def test_a_log_has_one_writer(path: str, log: Log) -> None:
+    """Who comes second is refused, until the first has closed it."""
+    with pytest.raises(BlockingIOError):
+        Log(path)
+    log.close()
+    Log(path).close()
 
 
 @pytest.mark.parametrize("whole", [0, HEAD.size + 5])
@@ -111,6 +120,7 @@ def test_a_log_is_carried_on_before_a_cut_record(path: str, log: Log, whole: int
     log.append(Stream.STDOUT, b"whole")
     log.append(Stream.STDOUT, b"12345")
     os.truncate(path, 2 * HEAD.size + 5 + 2)
+    log.close()
     again = Log(path, whole=whole)
     again.append(Stream.STDERR, b"more")
     again.close()
@@ -124,6 +134,7 @@ def test_a_head_alone_is_cut_off(path: str, log: Log, part: int) -> None:
     log.append(Stream.STDOUT, b"whole")
     log.append(Stream.STDOUT, b"12345")
     os.truncate(path, HEAD.size + 5 + part)
+    log.close()
     again = Log(path)
     again.append(Stream.STDERR, b"more")
     again.close()
