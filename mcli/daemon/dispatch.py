@@ -522,17 +522,15 @@ class Dispatcher:
         live.end_attempt()
         log.info("job.retries job_id=%s attempt=%d in_s=%.1f", info.id, info.attempt, again_s)
         live.tell(frames.AGAIN, {"size": size, "message": ending.said(info.tried)})
-        asyncio.get_running_loop().call_later(again_s, self._look_for_due)
+        asyncio.get_running_loop().call_later(again_s, self._look_for_due, info.due_at)
 
-    def _look_for_due(self) -> None:
-        """Queue what was to wait until now."""
+    def _look_for_due(self, due_at: float | None = None) -> None:
+        """Queue what was to wait until now; and until *due_at*, though the clock was set back."""
         if not self.draining:
-            self.spawn(self._queue_due())
+            self.spawn(self._queue_due(max(time.time(), due_at or 0.0)))
 
-    async def _queue_due(self) -> None:
-        come = await asyncio.wrap_future(
-            self._store.write(queue.due, now=time.time(), limit=DUE_MAX)
-        )
+    async def _queue_due(self, now: float) -> None:
+        come = await asyncio.wrap_future(self._store.write(queue.due, now=now, limit=DUE_MAX))
         for info in come:
             live = self._live.get(info.id)
             if live is not None:
