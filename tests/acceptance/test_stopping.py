@@ -18,7 +18,7 @@ from mcli.version import PROTOCOL
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, readable
 
-KEPT = {"daemon.lock", "daemon.log", "jobs", "mcli.db", "token", "webhook-secret"}
+KEPT = {"ballast", "daemon.lock", "daemon.log", "jobs", "mcli.db", "token", "webhook-secret"}
 """What is in a state directory whose daemon has stopped."""
 
 
