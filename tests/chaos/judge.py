@@ -178,7 +178,9 @@ def _misjudged(
         if state == "succeeded" and not ended[this]:
             yield "shown as done and is not"
         dead = state in ("failed", "lost") and attempt["reason"] != "not_reached"
-        excused = failed_by_itself or deaths.hit(attempt) or deaths.unheard(job.tag, attempt)
+        # One that nobody waits for holds its own pipes, and is none the worse for that.
+        unheard = job.document["source"] == "cli" and deaths.unheard(job.tag, attempt)
+        excused = failed_by_itself or unheard or deaths.hit(attempt)
         if dead and begun[this] and not excused:
             yield "shown as dead, and nobody killed it"
         if state == "lost" and not deaths.hit(attempt):

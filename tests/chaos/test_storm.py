@@ -37,6 +37,7 @@ def job(state: str = "succeeded", *, command: str = "work", **fields: Any) -> Jo
         "exit_code": 0 if state == "succeeded" else 3,
         "error": None,
         "route": "daemon",
+        "source": "python",
         "attempt": 1,
         "pid": 7,
         "worker_pid": 6,
@@ -106,6 +107,14 @@ def test_who_was_killed_may_be_dead() -> None:
     """If it was killed while it ran: later the number may be another process's."""
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 1.5]}) == []
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 60]}) != []
+
+
+def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
+    """One that is waited for has nobody left to print to; one that is not, writes on."""
+    killed = {6: [SECOND + 1.5]}
+    assert found([line("S")], [job("failed", source="cli")], killed=killed) == []
+    wrong = found([line("S")], [job("failed")], killed=killed)
+    assert wrong == ["shown as dead, and nobody killed it"]
 
 
 def test_the_table_holds_a_wrong_against_the_faults_that_hit_its_job(tmp_path: Path) -> None:
