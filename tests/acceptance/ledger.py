@@ -68,7 +68,7 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
         _agrees(job, lines)
     _sound(daemon)
     _nobody_left(daemon, lines, jobs)
-    assert fds_are_back(daemon, base_fds), f"{fds(daemon)} descriptors, and {base_fds} before"
+    assert fds_are_back(daemon, base_fds), f"{open_files(daemon)}, and {base_fds} before"
     return jobs
 
 
@@ -127,10 +127,21 @@ def _nobody_left(daemon: Daemon, lines: list[Line], jobs: list[Document]) -> Non
 
 
 def fds(daemon: Daemon) -> int:
-    """How many descriptors the daemon has open, but those of its warm workers."""
+    """How many descriptors the daemon has open, but those of warm workers and of the store."""
     with daemon.client() as client:
         workers = len(client.status()["workers"])
-    return len(os.listdir(f"/proc/{daemon.pid}/fd")) - workers
+    store = daemon.home.database
+    return sum(not each.startswith(store) for each in open_files(daemon)) - workers
+
+
+def open_files(daemon: Daemon) -> list[str]:
+    """What they are."""
+    folder = f"/proc/{daemon.pid}/fd"
+    found = []
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"{folder}/{name}"))
+    return sorted(found)
 
 
 def fds_are_back(daemon: Daemon, base: int) -> bool:
