@@ -7,7 +7,7 @@ twice, here and there together; states agree with the ledger; every byte printed
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -125,10 +125,11 @@ def judge(
         deaths: Of whom the storm is guilty itself.
     """
     lines = list(ledger)
+    pids = {(line.tag, line.attempt): line.pid for line in lines}
     begun = Counter((line.tag, line.attempt) for line in lines if line.kind == "S")
     ended = Counter((line.tag, line.attempt) for line in lines if line.kind == "E")
     found, by_tag = Verdict(), defaultdict(list)
-    for job in jobs:
+    for job in (_with_pids(job, pids) for job in jobs):
         found.jobs += 1
         found.states[job.state] += 1
         found.spans[job.tag] = job.span
@@ -144,6 +145,15 @@ def judge(
     for kind, tag in _untrue(notes, starts, done, hit, found):
         found.wrong[kind].append(f"{tag} {[job.state for job in by_tag[tag]]}")
     return found
+
+
+def _with_pids(job: Job, pids: Mapping[tuple[str, int], int]) -> Job:
+    """Where the daemon did not live to note a process, the ledger knows it."""
+    attempts = [
+        attempt | {"pid": attempt["pid"] or pids.get((job.tag, attempt["attempt"]))}
+        for attempt in job.attempts
+    ]
+    return replace(job, attempts=attempts)
 
 
 def _twice(begun: Counter[tuple[str, int]], jobs: Mapping[str, list[Job]]) -> Iterator[str]:

@@ -107,6 +107,7 @@ def test_who_was_killed_may_be_dead() -> None:
     """If it was killed while it ran: later the number may be another process's."""
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 1.5]}) == []
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 60]}) != []
+    assert found([line("S")], [job("lost", pid=None)], killed={7: [SECOND + 1.5]}) == []
 
 
 def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
