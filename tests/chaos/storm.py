@@ -222,15 +222,15 @@ class Storm:
 
     def fill_disk(self) -> None:
         """No room for a while in the state directory, which is a small file system of its own."""
-        ballast = Path(self._home.root, "ballast")
-        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        filler = Path(self._home.root, "filler")
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * (1 << 20))
-        with suppress(OSError), ballast.open("ab", buffering=0) as file:
+        with suppress(OSError), filler.open("ab", buffering=0) as file:
             while True:
                 file.write(b"x")
         time.sleep(self._chance.uniform(0.05, 0.5))  # for as long as it is full
-        ballast.unlink()
+        filler.unlink()
 
     def _kill(self, pid: int | None) -> None:
         if pid is not None:
