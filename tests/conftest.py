@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acceptance.daemon import Daemon, Gate
+from acceptance.daemon import Daemon, Gate, close_nursery
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # those of xdist find it done
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
         subprocess.run([sys.executable, "-m", "compileall", "-qq", PROJECT / "mcli"], env=env)
+
+
+def pytest_unconfigure() -> None:
+    close_nursery()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +26,8 @@ from mcli.home import Home
 from mcli.states import FINAL
 from mcli.ticket import lock_holder
 
+from .nursery import Forked, Nursery
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 PROGRAMS: Final = PROJECT / "tests" / "programs"
 PUPPET: Final = str(PROGRAMS / "puppet.py")
@@ -32,8 +35,29 @@ PUPPET: Final = str(PROGRAMS / "puppet.py")
 DEADLINE_S: Final = 30.0
 """Seconds that only a bug can reach."""
 
+INTERPRETER: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(PROJECT)}
+
 Document = dict[str, Any]
 Done = subprocess.CompletedProcess[str]
+
+
+def without_mcli() -> dict[str, str]:
+    """This process's environment, without what is meant for another mcli or interpreter."""
+    foreign = ("MCLI_", "PYTHON")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+@cache
+def the_nursery() -> Nursery:
+    """That of this process: begun when the first daemon is started."""
+    return Nursery(without_mcli() | INTERPRETER)
+
+
+def close_nursery() -> None:
+    """End it, if there is one."""
+    if the_nursery.cache_info().currsize:
+        the_nursery().close()
+        the_nursery.cache_clear()
 
 
 class Daemon:
@@ -43,24 +67,21 @@ class Daemon:
         self.home = Home(str(folder / "home"))
         self.cwd = folder
         self.ledger = folder / "ledger"
-        kept = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("MCLI_", "PYTHON"))
-        }
-        self.env = kept | {
+        self.env = without_mcli() | {
             "HOME": str(folder),
             "LEDGER": str(self.ledger),
             "MCLI_HOME": self.home.root,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": str(PROJECT),
+            **INTERPRETER,
         }
         self.env |= env
         self.inside: list[str] = []
         """What the daemon is started by, to be in a world of its own."""
 
+        self.executed = False
+        """Whether it is to be a process as a user's is, also to the kernel, and not forked."""
+
         self._processes: list[subprocess.Popen[str]] = []
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons: list[subprocess.Popen[bytes] | Forked] = []
 
     # Its life -------------------------------------------------------------------------
 
@@ -70,25 +91,38 @@ class Daemon:
         reader, writer = os.pipe()
         log_fd = os.open(self.home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with open(reader, "rb") as ready, open(log_fd, "ab") as log:
-            self._daemons.append(
-                subprocess.Popen(
-                    [*self.inside, sys.executable, "-m", "mcli.daemon", "--port=0", *options],
-                    env=self.env | env | {READY_FD: str(writer)},
-                    cwd=self.cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=[writer],
-                    start_new_session=True,
-                )
-            )
-            os.close(writer)
+            try:
+                self._begin(["--port=0", *options], self.env | env, writer, log.fileno())
+            finally:
+                os.close(writer)
             assert readable(reader), "it does not start"
             told = json.loads(ready.readline() or "{}")
         assert told.get("ok"), f"it has not started: {told}"
         if told.get("apps"):
             self.apps()
         return self
+
+    def _begin(self, words: list[str], env: dict[str, str], ready: int, log: int) -> None:
+        forked = not (self.executed or self.inside) and the_nursery().fits(env)
+        begin = self._fork if forked else self._execute
+        self._daemons.append(begin(words, env, ready, log))
+
+    def _fork(self, words: list[str], env: dict[str, str], ready: int, log: int) -> Forked:
+        return the_nursery().fork(words, cwd=str(self.cwd), env=env, ready=ready, log=log)
+
+    def _execute(
+        self, words: list[str], env: dict[str, str], ready: int, log: int
+    ) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [*self.inside, sys.executable, "-m", "mcli.daemon", *words],
+            env=env | {READY_FD: str(ready)},
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[ready],
+            start_new_session=True,
+        )
 
     def stop(self, *, kill_jobs: bool = False) -> None:
         """Stop it, as ``mcli daemon stop`` does, and wait until it is gone."""
@@ -212,7 +246,7 @@ class Daemon:
     def processes(self) -> dict[int, str]:
         """Every process that belongs to this state directory, and what it is."""
         mark = os.fsencode(self.home.root)
-        found = {}
+        found = {each.pid: "mcli.daemon" for each in self._daemons if each.poll() is None}
         for name in os.listdir("/proc"):
             with suppress(OSError):
                 command = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
