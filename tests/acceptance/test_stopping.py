@@ -84,10 +84,12 @@ def test_second_time_is_now(daemon: Daemon) -> None:
     assert left(daemon) <= KEPT | {"mcli.db-wal", "mcli.db-shm"}
 
 
-def test_stacks_are_told(daemon: Daemon) -> None:
+def test_stacks_are_told(stopped: Daemon) -> None:
     """
     SIGUSR1: what each thread does stands in the log, and the daemon goes on.
     """
+    stopped.executed = True  # so that its main thread begins where a user's does
+    daemon = stopped.start()
     os.kill(daemon.pid, signal.SIGUSR1)
     until_logged(daemon, "_run_module_as_main")  # where the main thread began, which comes last
     assert "store.py" in log(daemon)
