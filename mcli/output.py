@@ -148,13 +148,13 @@ class Log:
         Raises:
             OSError: The disk is full, say. What has not been moved is still in the pipe.
         """
-        waiting = 0 if self._stopped else min(most, self.piece, _waiting(pipe))
-        if waiting:
+        ready = 0 if self._stopped else min(most, self.piece, waiting(pipe))
+        if ready:
             offset = self.size + HEAD.size
             try:
-                os.pwrite(self._fd, _head(stream, waiting), self.size)
-                while offset < self.size + HEAD.size + waiting:
-                    left = self.size + HEAD.size + waiting - offset
+                os.pwrite(self._fd, _head(stream, ready), self.size)
+                while offset < self.size + HEAD.size + ready:
+                    left = self.size + HEAD.size + ready - offset
                     offset += os.splice(pipe, self._fd, left, offset_dst=offset)
             except OSError as error:
                 self.size = _mend(self._fd, self.size)
@@ -163,7 +163,7 @@ class Log:
                 raise
             self.size = offset
             self._limit()
-        return waiting > 0
+        return ready > 0
 
     # What is not kept -----------------------------------------------------------------
 
@@ -282,7 +282,7 @@ def _head(stream: int, length: int) -> bytes:
     return HEAD.pack(time.time_ns() // 1000, length, stream)
 
 
-def _waiting(pipe: int) -> int:
+def waiting(pipe: int) -> int:
     """Bytes that can be read now."""
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)

@@ -261,7 +261,9 @@ def claim(
     return [_job(row) for row in sorted(rows, key=lambda row: (-row.priority, row.id))]
 
 
-def started(conn: Connection, *, job_id: str, attempt: int, pid: int, worker_pid: int) -> None:
+def started(
+    conn: Connection, *, job_id: str, attempt: int, pid: int, worker_pid: int | None
+) -> None:
     """Note the processes of an attempt, unless it has ended by now."""
     conn.execute(
         update(jobs)

@@ -12,6 +12,7 @@ import time
 from typing import Any, Final
 
 from mcli import failpoint, queue
+from mcli.card import read_worker
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -81,6 +82,9 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
         if _revoke(job, store, folder):
             return False
         owner = holder(folder, job.attempt)  # it began at this very moment
+    if owner is not None and job.pid is None:  # the one before did not come to write it down
+        this: dict[str, Any] = {"job_id": job.id, "attempt": job.attempt}
+        store.write(queue.started, **this, pid=owner.pid, worker_pid=read_worker(folder)).result()
     if owner is not None and owner.alive():
         return True
     outcome = read_outcome(folder, job.attempt)

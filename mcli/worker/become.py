@@ -26,7 +26,7 @@ from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
-from mcli.output import Log
+from mcli.output import Log, waiting
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
 from mcli.stream import Stream
@@ -37,6 +37,10 @@ from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
 ERROR_BYTES: Final = 1 << 16
+FIRST_LOOK_S: Final = 0.001
+LOOK_S: Final = 0.05
+"""Seconds between two looks whether what was printed has been read."""
+
 RESULT_BYTES: Final = 1 << 20
 _OOM_SCORE: Final = "500"
 _EXEC_DEPTH: Final = 2
@@ -171,22 +175,39 @@ class Job:
         while self._held:
             os.close(self._held.popitem()[0])
 
-    def _save_output(self) -> None:
-        """Store what this process has printed and nobody is there to read, and never will be."""
-        if not self._held or os.getppid() == self._worker_pid:
-            return
-        for name in ("stdout", "stderr"):
+    def _see_output_stored(self) -> None:
+        """Stay until all that was printed is in the record log; nobody could get at it later.
+
+        Whoever reads the pipes may be killed before it has read the last of them, and they end
+        with this process. When nobody reads them any more, it does that itself.
+        """
+        for name in ("stdout", "stderr") if self._held else ():
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 getattr(sys, name).flush()
-        with contextlib.suppress(OSError):  # the daemon reads it
-            log = Log(os.path.join(self._folder, "output.log"))
+        pause_s = FIRST_LOOK_S
+        while any(map(waiting, self._held)):
+            try:
+                log = Log(os.path.join(self._folder, "output.log"))
+            except BlockingIOError:  # somebody does
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, LOOK_S)
+                continue
+            except OSError:  # it is gone, or cannot be opened: it is not kept anyway
+                return
+            self._save_output(log)
+
+    def _save_output(self, log: Log) -> None:
+        try:
             for fd, stream in self._held.items():
                 data = b""
                 with contextlib.suppress(BlockingIOError):
                     while more := os.read(fd, 1 << 16):
                         data += more
-                heard = data.rpartition(self._unmute)[2] if self._unmute else data
-                log.append(stream, heard)
+                if data:
+                    log.append(stream, data.rpartition(self._unmute)[2] if self._unmute else data)
+        except OSError as error:  # a full disk
+            self._outcome.error = self._outcome.error or f"output is missing: {error.strerror}"
+        finally:
             log.close()
 
     def _withhold_input(self) -> None:
@@ -348,7 +369,7 @@ class Job:
             if replaying.returned:
                 outcome.returned = True
                 _keep_result(outcome, replaying.value)
-        self._save_output()
+        self._see_output_stored()
         outcome.complete = True
         outcome.pid, outcome.worker_pid = self.pid, os.getppid()
         self._write_outcome()

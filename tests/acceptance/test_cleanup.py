@@ -80,30 +80,31 @@ def test_table_has_what_people_need(shared: Daemon, gate: Gate) -> None:
     inside.leave()
 
 
-def test_a_run_whose_caller_is_gone(shared: Daemon) -> None:
+def test_a_run_whose_caller_is_gone(stopped: Daemon) -> None:
     """
     Taken by a caller that was killed: said at first, then ended as lost with its time.
     """
+    daemon = stopped.start(MCLI_WORKER_CHECK_INTERVAL="3600")  # or it would end it by itself
     job_id = new_id()
-    words = [sys.executable, "-c", TAKEN, shared.home.database, job_id]
+    words = [sys.executable, "-c", TAKEN, daemon.home.database, job_id]
     with subprocess.Popen(
-        words, env=shared.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        words, env=daemon.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == b"\n"
-        assert [run["action"] for run in cleanup(shared, "--no-dry-run")] == ["keep"]
+        assert [run["action"] for run in cleanup(daemon, "--no-dry-run")] == ["keep"]
         caller.kill()
-    (run,) = cleanup(shared)
+    (run,) = cleanup(daemon)
     assert (run["job"]["id"], run["action"], run["alive"]) == (job_id, "lost", False)
-    done = shared.mcli("cleanup")
+    done = daemon.mcli("cleanup")
     assert done.stderr == "mcli: nothing was changed; to do the 1 of them, add --no-dry-run\n"
-    assert shared.job(job_id)["state"] == "running"
-    (run,) = cleanup(shared, "--no-dry-run")
+    assert daemon.job(job_id)["state"] == "running"
+    (run,) = cleanup(daemon, "--no-dry-run")
     assert (run["action"], run["job"]["state"]) == ("lost", "lost")
-    job = shared.job(job_id)
+    job = daemon.job(job_id)
     assert (job["state"], job["reason"]) == ("lost", "client_gone")
     assert job["finished_at"]
-    assert cleanup(shared) == []
+    assert cleanup(daemon) == []
 
 
 def test_a_run_whose_process_is_gone(daemon: Daemon, gate: Gate) -> None:

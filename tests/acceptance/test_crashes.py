@@ -395,6 +395,23 @@ def test_cancel_when_daemon_and_worker_were_killed(stopped: Daemon, gate: Gate) 
     assert gone(inside.pid)
 
 
+def test_process_of_a_lost_job_is_known(stopped: Daemon, gate: Gate) -> None:
+    """
+    Also where its daemon died before it had written down which one it was: its ticket tells.
+    """
+    stopped.start(MCLI_FAILPOINT="forked:kill")
+    pid = stopped.pid
+    job_id = stopped.submit("obey", gate.path)
+    inside = gate.arrival()
+    assert gone(pid)
+    with ended(inside.pid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        os.kill(inside.pid, signal.SIGKILL)
+    stopped.start()
+    job = stopped.final(job_id)
+    assert (job["state"], job["pid"], job["worker_pid"]) == ("lost", inside.pid, inside.ppid)
+
+
 @pytest.mark.parametrize("child", ["sleep 600", "yes"])
 def test_orphan_at_a_terminal_leaves_a_child(daemon: Daemon, gate: Gate, child: str) -> None:
     """
@@ -755,7 +772,9 @@ def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
 
 
 def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """Those of a process, but for connections of the store, which are kept for the next reader."""
+    paths = [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
+    return sum("mcli.db" not in os.path.realpath(path) for path in paths)
 
 
 def test_nothing_is_left_after_fifty_jobs(daemon: Daemon) -> None:

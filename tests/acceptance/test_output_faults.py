@@ -54,10 +54,10 @@ def tight(small_disk: Daemon, tmp_path: Path, gate: Gate) -> Iterator[Daemon]:
 @contextmanager
 def full(daemon: Daemon) -> Iterator[None]:
     """Not a byte of room in the state directory, until this is left."""
-    ballast = Path(daemon.home.root, "ballast")
+    filler = Path(daemon.home.root, "filler")
     for step in (1 << 20, 1):
         try:
-            with ballast.open("ab", buffering=0) as file:
+            with filler.open("ab", buffering=0) as file:
                 while file.write(b"x" * step):
                     pass
         except OSError:
@@ -65,7 +65,7 @@ def full(daemon: Daemon) -> Iterator[None]:
     try:
         yield
     finally:
-        ballast.unlink()
+        filler.unlink()
 
 
 def limited(daemon: Daemon, *words: str) -> str:
@@ -122,7 +122,7 @@ def test_end_waits_for_room(tight: Daemon, gate: Gate, worker: str) -> None:
     """
     A job that ends with output in its pipes has not ended until that is stored.
     """
-    job_id = tight.submit("obey", gate.path)
+    caller = tight.begin_puppet("obey", gate.path)
     inside = gate.arrival()
     if worker == "dead":
         kill_worker(inside.ppid)
@@ -130,6 +130,21 @@ def test_end_waits_for_room(tight: Daemon, gate: Gate, worker: str) -> None:
         with ended(inside.pid):
             inside.do("sys.stdout.write('x' * 50000)")
             inside.leave()
+        assert tight.job(inside.job_id)["state"] == "running"
+    assert caller.communicate(timeout=DEADLINE_S) == ("x" * 50000, "")
+    assert tight.final(inside.job_id)["state"] == "succeeded"
+
+
+def test_detached_job_waits_for_room(tight: Daemon, gate: Gate) -> None:
+    """
+    One that nobody waits for stays until what it has printed is stored: it holds the pipes.
+    """
+    job_id = tight.submit("obey", gate.path)
+    inside = gate.arrival()
+    with full(tight):
+        inside.do("sys.stdout.write('x' * 50000)")
+        inside.leave()
+        assert inside.gone()
         assert tight.job(job_id)["state"] == "running"
     assert tight.final(job_id)["state"] == "succeeded"
     assert tight.output(job_id) == "x" * 50000

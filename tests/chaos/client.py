@@ -26,7 +26,9 @@ AGAIN = 0.2
 """Of the submitted ones, those that are tried again."""
 
 LINES = (3, 30, 300, 3000)
-PAUSES_S = (0, 0, 0.01, 0.1, 0.5, 2)
+PAUSES_S = (0, 0, 0, 0, 0.01, 0.1, 0.5, 2)
+REFUSED_S = 0.05
+"""Seconds after which one that was refused tries again: else it would do nothing else."""
 
 
 def note(*words: object) -> None:
@@ -35,7 +37,8 @@ def note(*words: object) -> None:
     os.close(fd)
 
 
-def submit(command: Any, tag: str, lines: int, pause: float) -> None:
+def submit(command: Any, tag: str, lines: int, pause: float) -> bool:
+    """Whether it was taken."""
     try:
         job = command.submit(tag=tag, lines=lines, pause=pause)
     except OutcomeUnknown:
@@ -44,6 +47,8 @@ def submit(command: Any, tag: str, lines: int, pause: float) -> None:
         note("N", tag)
     else:
         note("A", tag, job.id)
+        return True
+    return False
 
 
 def run(tag: str, lines: int, pause: float) -> None:
@@ -55,13 +60,16 @@ def run(tag: str, lines: int, pause: float) -> None:
 def main(name: str, seed: int) -> None:
     chance = random.Random(seed)
     number = 0
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    patience_s = 0.0
+    while not select.select([sys.stdin], [], [], patience_s)[0]:
         number += 1
         how = f"{name}.{number}", chance.choice(LINES), chance.choice(PAUSES_S)
         if chance.random() < ROUTED:
             run(*how)
+            patience_s = 0.0
         else:
-            submit(again if chance.random() < AGAIN else work, *how)
+            taken = submit(again if chance.random() < AGAIN else work, *how)
+            patience_s = 0.0 if taken else REFUSED_S
 
 
 assert mcli.__version__
