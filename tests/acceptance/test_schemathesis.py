@@ -25,7 +25,7 @@ CHECKS: Final = [
     negative_data_rejection,
 ]
 
-EXAMPLES: Final = 40
+EXAMPLES: Final = 25
 """For each operation, of valid requests and of invalid ones."""
 
 PLACES: Final = (
