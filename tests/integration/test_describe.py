@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mcli import family
 from mcli.appbook import Entry
 from mcli.daemon import describe
 from mcli.daemon.describe import Describer
@@ -59,12 +60,10 @@ def play(folder: Path, work: Work, text: str = APP, **changes: str) -> None:
         finally:
             describer.close()
 
+    before = set(family.children(os.getpid()))
     asyncio.run(run())
-    while True:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            return
+    for pid in set(family.children(os.getpid())) - before:
+        os.waitpid(pid, 0)
 
 
 def test_one_process_describes_and_checks(tmp_path: Path) -> None:
