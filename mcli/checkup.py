@@ -17,16 +17,16 @@ from enum import StrEnum
 from importlib.metadata import version as version_of
 from typing import Any, Final, NamedTuple
 
-from mcli import address, filesystem, frames
-from mcli.attach import Wire, refusal
+from mcli import address, filesystem
 from mcli.client import Client
 from mcli.errors import BadSetting, DaemonError, MCLIError, UnsafeHome
 from mcli.home import Home
 from mcli.listener import owner_uid
 from mcli.settings import Settings, origins
+from mcli.status import ask
 from mcli.store import examination
 from mcli.ticket import lock_holder
-from mcli.version import PROTOCOL, __version__
+from mcli.version import __version__
 
 ANSWER_S: Final = 3.0
 """Seconds in which a daemon that is well answers."""
@@ -270,7 +270,7 @@ def _answers(home: Home, pid: int) -> Generator[Finding, None, dict[str, Any] | 
     """A finding; returns what the daemon tells of itself, if it does."""
     began = time.monotonic()
     try:
-        status = _ping(home)
+        status = ask(home, ANSWER_S)
     except TimeoutError:
         yield _silent(pid)
         return None
@@ -310,19 +310,6 @@ def _process_state(pid: int) -> str:
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-
-def _ping(home: Home) -> dict[str, Any]:
-    wire = Wire(home, ANSWER_S)
-    try:
-        wire.deadline = time.monotonic() + ANSWER_S
-        wire.send(frames.PING, {"protocol": PROTOCOL})
-        kind, answer = wire.answer()
-    finally:
-        wire.close()
-    if kind == frames.REFUSED:
-        raise refusal(answer)
-    return answer
 
 
 def _sockets(home: Home) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ def is_background_available() -> bool:
     from mcli.settings import Settings
 
     try:
-        return Settings.load().enabled and bool(_ask(QUICK_S)["running"])
+        return Settings.load().enabled and bool(ask(Home.find(), QUICK_S)["running"])
     except (MCLIError, OSError, ValueError):
         return False
 
@@ -50,7 +50,7 @@ def status_check() -> dict[str, Any]:
         "inside_job": "MCLI_JOB_ID" in os.environ,
     }
     try:
-        daemon = _ask(PATIENT_S)
+        daemon = ask(Home.find(), PATIENT_S)
     except (MCLIError, OSError, ValueError) as error:
         return {**told, "error": str(error)}
     keys = ("running", "pid", "address", "started_at", "limit", "workers", "jobs")
@@ -94,9 +94,10 @@ def _check(ok: bool, good: str, bad: str) -> dict[str, Any]:
     return {"ok": ok, "detail": good if ok else bad}
 
 
-def _ask(timeout_s: float) -> dict[str, Any]:
+def ask(home: Home, timeout_s: float) -> dict[str, Any]:
+    """What the daemon of *home* says of itself, within so many seconds."""
     deadline = time.monotonic() + timeout_s
-    wire = Wire(Home.find(), timeout_s)
+    wire = Wire(home, timeout_s)
     try:
         wire.deadline = deadline
         wire.send(frames.PING, {"protocol": PROTOCOL})
