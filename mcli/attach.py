@@ -394,6 +394,9 @@ class Session:
         self._asked: int | None = None
         """The last signal to end that was passed on: a job that has not begun will not."""
 
+        self._stopping = False
+        """Whether we were told to stop, and have told the job."""
+
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
 
@@ -521,6 +524,7 @@ class Session:
                 self._detach()
             if number in ENDING:
                 self._asked = number
+            self._stopping = self._stopping or number == signal.SIGTSTP
             self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
 
     def _detach(self) -> None:
@@ -554,7 +558,13 @@ class Session:
             self._detach()
 
     def _pause(self) -> None:
-        """The job was stopped: stop as well, and go on with it."""
+        """The job was stopped: stop as well, and go on with it.
+
+        Where there is no terminal, somebody has stopped that one process, and will continue it.
+        """
+        if self._terminal is None and not self._stopping:
+            return
+        self._stopping = False
         if self._keyboard:
             self._keyboard.release()
         before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)

@@ -354,6 +354,18 @@ def test_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
     assert shared.final(job_id)["state"] == "cancelled"
 
 
+def test_caller_of_a_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
+    """
+    Who stops a job has not stopped its caller, nor the script around that: they wait for it.
+    """
+    caller = shared.begin_puppet("obey", gate.path, process_group=0)
+    inside = gate.arrival()
+    os.kill(inside.pid, signal.SIGSTOP)
+    shared.mcli("kill", "-s", "CONT", inside.job_id)
+    inside.leave()
+    assert caller.wait(DEADLINE_S) == 0
+
+
 HOSTILE = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
