@@ -122,7 +122,9 @@ def _fingerprint(certificate: str) -> str:
 
 def _listen(settings: Settings, address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named, as asyncio switches Nagle's algorithm off only where it is told that this is TCP: with
+    # it a body, which follows its headers, waits 40 ms for the client to acknowledge those.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_MS)

@@ -5,8 +5,10 @@ import socket
 
 from starlette.applications import Starlette
 
+from mcli.daemon import bind
 from mcli.daemon.limits import Limits
 from mcli.daemon.web import web_server
+from mcli.settings import Settings
 
 TURNS = 20
 """Turns of the event loop: none of them waits."""
@@ -35,3 +37,29 @@ def test_stop_waits_for_nothing_that_is_not_open() -> None:
             await writer.wait_closed()
 
     asyncio.run(serve())
+
+
+def test_answers_are_sent_at_once() -> None:
+    """
+    No connection waits with an answer's body until its headers have been acknowledged, which
+    takes the other side 40 ms.
+    """
+
+    async def accepted() -> int:
+        told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            told.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = bind.bind(Settings(port=0), i_know=False).socket
+        async with await asyncio.start_server(accept, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+            try:
+                return await told
+            finally:
+                writer.close()
+                await writer.wait_closed()
+
+    assert asyncio.run(accepted())
