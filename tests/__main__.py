@@ -19,7 +19,7 @@ CHECKS = (
     ("ruff", "check"),
     ("mypy",),
 )
-TESTS = ("pytest", "-n", "3")
+TESTS = ("pytest", "-n", "4")
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from mcli.client import Client
 from mcli.errors import InvalidTransition
 from mcli.home import Home
 from mcli.states import FINAL
+from mcli.store.store import LOG_S
 from mcli.ticket import lock_holder
 
 from .nursery import Forked, Nursery
@@ -36,6 +38,9 @@ DEADLINE_S: Final = 30.0
 """Seconds that only a bug can reach."""
 
 INTERPRETER: Final = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(PROJECT)}
+
+LOOK_S: Final = 0.01
+"""Seconds between two looks at what nobody tells."""
 
 Document = dict[str, Any]
 Done = subprocess.CompletedProcess[str]
@@ -197,6 +202,11 @@ class Daemon:
         with Client.connect(self.home) as client:
             yield client
 
+    def until_its_log_is_empty(self) -> None:
+        """The store empties its write-ahead log when it is idle."""
+        log = Path(f"{self.home.database}-wal")
+        until(lambda: log.stat().st_size == 0, LOG_S / 2)
+
     def job(self, job_id: str = "-") -> Document:
         """The job as it is now."""
         with self.client() as client:
@@ -314,6 +324,23 @@ def gone(pid: int) -> bool:
 def readable(fd: int, timeout_s: float = DEADLINE_S) -> bool:
     """Wait until *fd* has something to say."""
     return bool(select.select([fd], [], [], timeout_s)[0])
+
+
+def until(
+    true: Callable[[], object],
+    within_s: float = DEADLINE_S,
+    *,
+    instead: Callable[[], object] = lambda: "it does not come about",
+) -> None:
+    """Look again and again: only for what neither the kernel nor the daemon can tell.
+
+    Args:
+        instead: What there is if it never comes.
+    """
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, instead()
+        time.sleep(LOOK_S)
 
 
 class Inside:

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .daemon import DEADLINE_S, Daemon, Document, gone
+from .daemon import Daemon, Document, gone, until
 
 SOON_S: Final = 10.0
 """Seconds in which a job has ended whose end can be known: 5 are promised, machines are busy."""
@@ -68,7 +68,7 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
         _agrees(job, lines)
     _sound(daemon)
     _nobody_left(daemon, lines, jobs)
-    assert fds_are_back(daemon, base_fds), f"{open_files(daemon)}, and {base_fds} before"
+    until_fds_are_back(daemon, base_fds)
     return jobs
 
 
@@ -144,11 +144,9 @@ def open_files(daemon: Daemon) -> list[str]:
     return sorted(found)
 
 
-def fds_are_back(daemon: Daemon, base: int) -> bool:
-    """Whether the daemon has closed what it had open for jobs; it may take a turn of its loop."""
-    deadline = time.monotonic() + DEADLINE_S
-    while abs(fds(daemon) - base) > SPARE_FDS:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)  # the kernel tells nobody of descriptors
-    return True
+def until_fds_are_back(daemon: Daemon, base: int) -> None:
+    """The daemon closes what it had open for jobs; it may take a turn of its loop."""
+    until(
+        lambda: abs(fds(daemon) - base) <= SPARE_FDS,
+        instead=lambda: f"{open_files(daemon)}, and {base} before",
+    )

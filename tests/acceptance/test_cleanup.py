@@ -22,7 +22,7 @@ from mcli.store.store import Store
 from mcli.stream import Stream
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, Daemon, Gate
+from .daemon import Daemon, Gate, until
 
 DAY = 86400.0
 
@@ -248,10 +248,8 @@ def ended(daemon: Daemon, days: float, printed: bytes = b"x") -> str:
 
 def until_gone(daemon: Daemon, job_id: str) -> None:
     """The daemon is asked until it does not know the job any more."""
-    deadline = time.monotonic() + DEADLINE_S
     with daemon.client() as client, suppress(UnknownJob):
-        while client.job(job_id):
-            assert time.monotonic() < deadline, "it is not removed"
+        until(lambda: not client.job(job_id))
 
 
 def test_old_jobs_go_by_themselves(stopped: Daemon) -> None:

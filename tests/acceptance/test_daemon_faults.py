@@ -24,17 +24,10 @@ import pytest
 from mcli.home import Home
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Document, Gate, ended, readable
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Document, Gate, ended, readable, until
+from .ledger import fds, until_fds_are_back
 
 CRASHED: Final = 70
-
-
-def until(true: Callable[[], object], *, within_s: float = DEADLINE_S) -> None:
-    """Ask again and again: of files nobody tells."""
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.01)
 
 
 def exit_code(daemon: Daemon) -> int:
@@ -365,10 +358,9 @@ def test_nothing_grows_with_crashes(stopped: Daemon) -> None:
         (job, *_) = stopped.jobs()
         with stopped.client() as client:
             client.delete(job["id"])
-        found = (files(stopped), len(os.listdir(f"/proc/{stopped.pid}/fd")))
-        before = before or found
-        assert found[0] == before[0]
-        assert abs(found[1] - before[1]) <= 2
+        before = before or (files(stopped), fds(stopped))
+        assert files(stopped) == before[0]
+        until_fds_are_back(stopped, before[1])
         stopped.kill9()
 
 

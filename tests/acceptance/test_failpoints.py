@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import pytest
 from mcli.failpoint import POINTS
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, gone
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, gone, until
 from .ledger import Told, ended_soon, fds, ledger, standard
 
 SCRIBE: Final = str(PROGRAMS / "scribe.py")
@@ -151,8 +150,8 @@ class Stage:
             held: What has stopped is left alone.
             kill_first: The first that has stopped, but the daemon, is killed.
         """
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
+
+        def look() -> bool:  # nobody but its parent is told that a process has stopped
             finished = done()
             pid = lock_holder(self.daemon.home.lock)
             if pid is None:
@@ -162,10 +161,9 @@ class Stage:
                 self._seen.append(stopped)
                 with suppress(ProcessLookupError):
                     os.kill(stopped, signal.SIGKILL if first else signal.SIGCONT)
-            if finished:
-                return
-            assert time.monotonic() < deadline, "it waits for ever"
-            time.sleep(0.005)  # nobody but its parent is told that a process has stopped
+            return finished
+
+        until(look)
 
     def stopped(self) -> list[int]:
         """Processes of this state directory that stand still."""

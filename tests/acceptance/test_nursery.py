@@ -3,25 +3,21 @@
 import os
 import re
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from .daemon import DEADLINE_S, INTERPRETER, Daemon, the_nursery, without_mcli
+from .daemon import DEADLINE_S, INTERPRETER, Daemon, the_nursery, until, without_mcli
 from .nursery import Nursery
 
 ROWS: Final = ("Umask", "NoNewPrivs", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Seccomp")
 
 
 def loaded(daemon: Daemon) -> None:
-    """Wait until it has loaded all that it loads after its start; of files nobody tells."""
-    deadline = time.monotonic() + DEADLINE_S
-    while "daemon.loaded" not in Path(daemon.home.log).read_text():
-        assert time.monotonic() < deadline, "it has not loaded all"
-        time.sleep(0.01)
+    """Wait until it has loaded all that it loads after its start."""
+    until(lambda: "daemon.loaded" in Path(daemon.home.log).read_text())
 
 
 def files(pid: int) -> set[str]:

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mcli.output import HEAD
 from mcli.stream import Stream, gap
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, lines
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, lines, until
 
 LIMITED = str(PROGRAMS / "limited.py")
 LARGE = 1 << 20
@@ -35,7 +35,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     words = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "none", str(home)]
     if subprocess.run(words, check=False, capture_output=True).returncode:
         pytest.skip("only root may mount a file system")
-    daemon = Daemon(folder)
+    daemon = Daemon(folder, MCLI_GRACE="1")
     try:
         yield daemon.start()
         daemon.close()
@@ -71,16 +71,6 @@ def full(daemon: Daemon) -> Iterator[None]:
 def limited(daemon: Daemon, *words: str) -> str:
     """Detach a command of ``limited.py``; the id of its job."""
     return daemon.run(sys.executable, LIMITED, *words, "--detach").stdout.strip()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """What the kernel shows when asked, and does not tell by itself."""
-    import time
-
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "it does not come about"
-        time.sleep(0.01)
 
 
 def waits_in_write(pid: int) -> bool:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sqlite3
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from mcli.ids import new_id
 from mcli.store.database import BUSY_S
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, readable
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, readable, until
 
 KEPT = {"ballast", "daemon.lock", "daemon.log", "jobs", "mcli.db", "token", "webhook-secret"}
 """What is in a state directory whose daemon has stopped."""
@@ -130,11 +129,8 @@ def log(daemon: Daemon) -> str:
 
 
 def until_logged(daemon: Daemon, words: str) -> None:
-    """Read its log until these words stand there; a file cannot tell that it has grown."""
-    deadline = time.monotonic() + DEADLINE_S
-    while words not in log(daemon):
-        assert time.monotonic() < deadline, f"it does not say {words!r}: {log(daemon)}"
-        time.sleep(0.005)
+    """Read its log until these words stand there."""
+    until(lambda: words in log(daemon), instead=lambda: log(daemon))
 
 
 def until_refused(daemon: Daemon) -> None:

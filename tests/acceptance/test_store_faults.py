@@ -289,6 +289,7 @@ def test_full_disk(small: Daemon, gate: Gate) -> None:
     assert ballast.stat().st_blocks * 512 >= 8 << 20
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
+    daemon.until_its_log_is_empty()  # there would be room in it
     filler = fill(daemon.home.root)
     answers = [ask(daemon, "POST", "/v1/jobs", json={"app": "puppet", "command": "tell"})]
     caller = daemon.puppet("tell")

@@ -1,6 +1,5 @@
 """R8: secrets are shown to nobody, and not kept for longer than their job needs them."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from acceptance.daemon import DEADLINE_S, Daemon, Gate
 
 from mcli.mask import is_masked, mask, mask_environment, mask_text, restore_environment
 from mcli.secret import MASK, is_secret
-from mcli.store.store import LOG_S
 
 HUSH = "Hu5h-Qx"
 """Stands in every secret of these tests, followed by which one it is."""
@@ -136,22 +134,13 @@ def shown(daemon: Daemon, *jobs: str) -> str:
     return "\n".join(said)
 
 
-def log_is_empty(daemon: Daemon) -> bool:
-    """Whether the write-ahead log is emptied before long: the store does so when it is idle."""
-    deadline = time.monotonic() + LOG_S / 2
-    path = Path(daemon.home.root) / "mcli.db-wal"
-    while path.stat().st_size and time.monotonic() < deadline:
-        os.sched_yield()
-    return path.stat().st_size == 0
-
-
 def test_r08_nothing_is_left(daemon: Daemon) -> None:
     """Of twenty shapes, in arguments and variables, nothing is shown, nor kept by any file."""
     env = {"PGPASSWORD": f"{HUSH}-v1", "WHERE": f"redis://:{HUSH}-v2@h", "S_TOKEN": f"{HUSH}-v3"}
     jobs = [daemon.mcli("run", "-d", "true", *words, env=env).stdout.strip() for words in SHAPES]
     assert [daemon.final(job)["state"] for job in jobs] == ["succeeded"] * len(jobs)
     assert HUSH not in shown(daemon, *jobs)
-    assert log_is_empty(daemon)
+    daemon.until_its_log_is_empty()
     for name, content in files(daemon).items():
         at = content.find(HUSH.encode())
         assert at < 0, (name, content[max(0, at - 600) : at + 200])
@@ -182,7 +171,7 @@ def test_r08_hidden_option_of_a_command(daemon: Daemon) -> None:
     typed = out.split()[-1]
     assert daemon.final(typed)["state"] == "succeeded"
     assert HUSH not in shown(daemon, job, typed)
-    assert log_is_empty(daemon)
+    daemon.until_its_log_is_empty()
     assert not [name for name, content in files(daemon).items() if HUSH.encode() in content]
 
 
@@ -216,7 +205,7 @@ def test_r08_cancelled_in_the_queue(stopped: Daemon, gate: Gate) -> None:
     stopped.kill9()
     stopped.start("--workers", "1")
     stopped.mcli("cancel", job)
-    assert log_is_empty(stopped)
+    stopped.until_its_log_is_empty()
     assert not [name for name, content in files(stopped).items() if HUSH.encode() in content]
     with sqlite3.connect(f"file:{stopped.home.database}?mode=ro", uri=True) as store:
         (body,) = store.execute("SELECT body FROM invocations WHERE job_id = ?", [job]).fetchone()
