@@ -6,6 +6,7 @@ of the user's code, or by a recovering daemon to revoke the attempt. The job pro
 a POSIX lock on it for as long as it lives, so that anybody can ask the kernel who holds it.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -132,6 +133,18 @@ def revoke(folder: str, attempt: int) -> bool:
         return False
     os.close(fd)
     return True
+
+
+def clear(folder: str) -> None:
+    """Remove what was left by who was killed in ``take``, once nobody comes for a ticket."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in names:
+        if ".start." in name:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
 
 
 def _sync_directory(folder: str) -> None:

@@ -48,7 +48,7 @@ from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, holder, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, clear, holder, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -587,6 +587,7 @@ class Dispatcher:
             **ending.columns(),
         )
         failpoint.reach("finished")
+        clear(self.home.job(info.id))
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,

@@ -21,7 +21,7 @@ from mcli.outcome import read_outcome
 from mcli.output import log_size
 from mcli.states import Reason, State
 from mcli.store.store import Store
-from mcli.ticket import Identity, boot_id, holder, newest, revoke, started_ticks
+from mcli.ticket import Identity, boot_id, clear, holder, newest, revoke, started_ticks
 
 log = logging.getLogger("mcli.recovery")
 
@@ -120,6 +120,7 @@ def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
             log.info("job.retries job_id=%s attempt=%d", waits.id, waits.attempt)
             return
     done = store.write(queue.finish, **this, **ending.columns()).result()
+    clear(home.job(job.id))
     log.info("job.recovered job_id=%s state=%s", done.id, done.state)
 
 

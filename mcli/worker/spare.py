@@ -24,12 +24,13 @@ class Spare:
         self._socket = connection
 
     def send(self, order: dict[str, Any], fds: list[int]) -> None:
-        """Tell it what to become."""
+        """Tell it what to become. If it was killed meanwhile, it has not begun: it is reaped."""
         data = json.dumps(order).encode("ascii")
         message = _LENGTH.pack(len(data)) + data
-        sent = socket.send_fds(self._socket, [message], fds)
-        if sent < len(message):  # sending nothing fails once the child has read all and closed
-            self._socket.sendall(message[sent:])
+        with contextlib.suppress(ConnectionError):
+            sent = socket.send_fds(self._socket, [message], fds)
+            if sent < len(message):  # sending nothing fails once the child has read all and closed
+                self._socket.sendall(message[sent:])
         self._socket.close()
 
     def dismiss(self) -> None:

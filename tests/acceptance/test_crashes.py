@@ -15,7 +15,7 @@ import pytest
 
 from mcli import frames
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines, until
 
 ATTACH = [sys.executable, "-m", "mcli", "attach"]
 
@@ -100,6 +100,26 @@ def test_job_ends_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
         inside.tell("sys.exit(7)")
     job = daemon.start().final(job_id)
     assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_draft_of_a_ticket(daemon: Daemon, gate: Gate, seen: bool) -> None:
+    """
+    What a process has left that was killed while it took a ticket goes at the job's end, whether
+    the daemon has seen that end or finds it when it starts.
+    """
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    draft = Path(daemon.home.job(job_id), "1.start.4711")
+    draft.touch()
+    if not seen:
+        daemon.kill9()
+    with ended(inside.pid):
+        inside.leave()
+    if not seen:
+        daemon.start()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    until(lambda: not draft.exists())
 
 
 def test_job_killed_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
@@ -279,6 +299,24 @@ def test_idle_worker_killed(daemon: Daemon) -> None:
     second = daemon.job()
     assert done.stdout == f"job {second['id']} {second['attempt']}\n"
     assert second["worker_pid"] != first["worker_pid"]
+    assert len(daemon.starts()) == 2
+
+
+def test_child_in_advance_killed(daemon: Daemon) -> None:
+    """
+    The process that a worker has forked in advance is killed, and before the worker sees that it
+    is to become a job: another one becomes it.
+    """
+    worker = daemon.final(daemon.submit("tell"))["worker_pid"]
+    children = Path(f"/proc/{worker}/task/{worker}/children")
+    until(children.read_text)
+    os.kill(worker, signal.SIGSTOP)
+    job_id = daemon.submit("tell")
+    until(lambda: daemon.job(job_id)["state"] == "running")
+    os.kill(int(children.read_text()), signal.SIGKILL)
+    os.kill(worker, signal.SIGCONT)
+    job = daemon.final(job_id)
+    assert (job["state"], job["worker_pid"]) == ("succeeded", worker)
     assert len(daemon.starts()) == 2
 
 

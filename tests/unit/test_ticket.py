@@ -12,6 +12,7 @@ import pytest
 from mcli.ticket import (
     Identity,
     boot_id,
+    clear,
     holder,
     identify,
     lock_holder,
@@ -100,6 +101,15 @@ def test_a_revoked_attempt_cannot_begin(
     assert holder(str(tmp_path), 1) is None
     assert taker()[1] == "late"
     assert take(str(tmp_path), 1, None) is None
+
+
+def test_draft_of_who_was_killed_is_removed(tmp_path: Path) -> None:
+    """What a process leaves that is killed while it takes its ticket; the tickets stay."""
+    for name in ("1.start", "2.start", "2.start.4711", "1.outcome"):
+        (tmp_path / name).touch()
+    clear(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["1.outcome", "1.start", "2.start"]
+    clear(str(tmp_path / "nowhere"))
 
 
 def test_nobody_has_a_ticket_that_is_not_there(tmp_path: Path) -> None:
