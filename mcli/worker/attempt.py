@@ -449,6 +449,7 @@ class Attempt:
         if self.order.invocation.app.kind == "exec":
             outcome.complete = True
         self._outcome = outcome
+        self.catch_up()  # first: whoever reads that it is complete believes that all is stored
         if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
             self._write(outcome)
 

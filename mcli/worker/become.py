@@ -13,20 +13,21 @@ import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
 from types import CodeType, ModuleType, TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from mcli import failpoint, replay
 from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
-from mcli.output import Log, waiting
+from mcli.output import Log, log_size, waiting
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
 from mcli.stream import Stream
@@ -37,14 +38,24 @@ from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
 ERROR_BYTES: Final = 1 << 16
-FIRST_LOOK_S: Final = 0.001
+FIRST_LOOK_S: Final = 0.0001
 LOOK_S: Final = 0.05
 """Seconds between two looks whether what was printed has been read."""
+
+PRINTS_ON_BYTES: Final = 1 << 18
+"""With so many more than its own stored, what still comes is a child's."""
 
 RESULT_BYTES: Final = 1 << 20
 _OOM_SCORE: Final = "500"
 _EXEC_DEPTH: Final = 2
 """What ``exec`` takes of the recursion limit beside the frames on the stack (CPython 3.11)."""
+
+
+class Pipe(NamedTuple):
+    """One that the worker reads from, as long as that lives."""
+
+    stream: Stream
+    inode: int
 
 
 class Revoked(Exception):
@@ -63,8 +74,11 @@ class Job:
         """The caller's standard input, while it is withheld."""
 
         self._worker_pid = os.getppid()
-        self._held: dict[int, Stream] = {}
-        """The other ends of its own pipes, and what comes through them."""
+        self._pipes: dict[int, Pipe] = {}
+        """Those that it prints to, by descriptor."""
+
+        self._held: list[int] = []
+        """Their other ends."""
 
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
@@ -156,24 +170,26 @@ class Job:
             self._withhold_input()
 
     def _hold_output(self) -> None:
-        """Keep the reading ends too, of a job that nobody waits for.
+        """Know its own pipes, and keep their reading ends too if nobody waits for this job.
 
         With worker and daemon dead at once a write would fail for want of a reader; so it waits
         for the next daemon, which opens them again. Where somebody waits, his going has to be
         noticed, as it would be at a pipe of his own.
         """
-        if not self._invocation.by_line or self._invocation.app.kind == "exec":
+        if self._invocation.app.kind == "exec":
             return
         for fd, stream in ((1, Stream.STDOUT), (2, Stream.STDERR)):
             if self._invocation.stdio[fd] == "pipe":
-                reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
-                self._held[out_of_the_way(reader)] = stream
-        os.register_at_fork(after_in_child=self._let_go_of_output)
+                self._pipes[fd] = Pipe(stream, os.fstat(fd).st_ino)
+                if self._invocation.by_line:
+                    self._held.append(out_of_the_way(_reader(fd)))
+        if self._held:
+            os.register_at_fork(after_in_child=self._let_go_of_output)
 
     def _let_go_of_output(self) -> None:
         """In a child: for it nothing is different from any other program."""
         while self._held:
-            os.close(self._held.popitem()[0])
+            os.close(self._held.pop())
 
     def _see_output_stored(self) -> None:
         """Stay until all that was printed is in the record log; nobody could get at it later.
@@ -181,30 +197,35 @@ class Job:
         Whoever reads the pipes may be killed before it has read the last of them, and they end
         with this process. When nobody reads them any more, it does that itself.
         """
-        for name in ("stdout", "stderr") if self._held else ():
+        for name in ("stdout", "stderr") if self._pipes else ():
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 getattr(sys, name).flush()
+        path = os.path.join(self._folder, "output.log")
+        unread = [fd for fd, pipe in self._pipes.items() if _is(fd, pipe.inode)]
+        ours = log_size(self._folder) + sum(map(waiting, unread)) + PRINTS_ON_BYTES
         pause_s = FIRST_LOOK_S
-        while any(map(waiting, self._held)):
+        while unread := [fd for fd in unread if waiting(fd)]:
+            if log_size(self._folder) > ours:
+                return  # a child prints on
             try:
-                log = Log(os.path.join(self._folder, "output.log"))
-            except BlockingIOError:  # somebody does
+                log = Log(path)
+            except BlockingIOError:  # somebody reads; but nobody what the caller has closed
+                unread = [fd for fd in unread if _is_read(fd)]
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LOOK_S)
-                continue
             except OSError:  # it is gone, or cannot be opened: it is not kept anyway
                 return
-            self._save_output(log)
+            else:
+                self._save_output(log, unread)
 
-    def _save_output(self, log: Log) -> None:
+    def _save_output(self, log: Log, unread: list[int]) -> None:
         try:
-            for fd, stream in self._held.items():
-                data = b""
-                with contextlib.suppress(BlockingIOError):
-                    while more := os.read(fd, 1 << 16):
-                        data += more
+            for fd in unread:
+                with open(_reader(fd), "rb") as reader:
+                    data = reader.read(waiting(fd))
+                data = data.rpartition(self._unmute)[2] if self._unmute else data
                 if data:
-                    log.append(stream, data.rpartition(self._unmute)[2] if self._unmute else data)
+                    log.append(self._pipes[fd].stream, data)
         except OSError as error:  # a full disk
             self._outcome.error = self._outcome.error or f"output is missing: {error.strerror}"
         finally:
@@ -387,6 +408,26 @@ class Job:
             self._outcome.error = self._outcome.error[-RESERVED_BYTES // 4 :]
             with contextlib.suppress(OSError):
                 write_outcome(self._folder, self._attempt, self._outcome)
+
+
+def _reader(pipe: int) -> int:
+    """The other end of a pipe that this process writes to."""
+    return os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY | os.O_NONBLOCK)
+
+
+def _is(fd: int, inode: int) -> bool:
+    """Whether that is still what it was: the program may have put another file there."""
+    try:
+        return os.fstat(fd).st_ino == inode
+    except OSError:
+        return False
+
+
+def _is_read(pipe: int) -> bool:
+    """Whether anybody has its other end."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def nothing_left() -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcli import frames
+from mcli import family, frames
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines, until
 
@@ -379,6 +379,59 @@ def test_output_with_nobody_left_to_read_it(daemon: Daemon, gate: Gate, ends_alo
     last = "" if ends_alone else "three\n"
     assert daemon.output(job_id, "stdout") == "one\n" + "two" * 1000 + "\n" + last
     assert daemon.output(job_id, "stderr") == "aside\n"
+
+
+def test_last_words_with_nobody_left_to_read_them(daemon: Daemon, gate: Gate) -> None:
+    """
+    Daemon and worker are dead before they have read what a job that is waited for has printed:
+    it sees to that itself before it ends, and its caller is shown all of it.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    os.kill(inside.ppid, signal.SIGSTOP)
+    inside.do(
+        "sys.stdout.write('o' * 3000); sys.stdout.flush(); print('e' * 4000, file=sys.stderr)"
+    )
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        daemon.kill9()
+    with ended(inside.pid):
+        inside.leave()
+    daemon.start()
+    assert caller.communicate(timeout=DEADLINE_S) == ("o" * 3000, "e" * 4000 + "\n")
+    assert caller.returncode == 0
+    assert daemon.job()["state"] == "succeeded"
+
+
+def test_last_words_of_a_program_with_nobody_left(daemon: Daemon) -> None:
+    """
+    A worker that is killed when it has written how a program ended has stored before that what
+    was printed until then, though a child has printed it at the last moment.
+    """
+    go = daemon.cwd / "go"
+    os.mkfifo(go)
+    words = ("run", "--", "sh", "-c", "(read go < go; printf last) & :")
+    points = {"MCLI_FAILPOINT": "reaped:stop,outcome-kept:stop"}
+    caller = daemon.begin(sys.executable, "-m", "mcli", *words, env=points)
+    until(lambda: daemon.jobs() and stopped(daemon.job()["worker_pid"]))
+    job_id, worker = daemon.job()["id"], daemon.job()["worker_pid"]
+    (child,) = family.strays(daemon.job()["pid"], job_id)
+    with ended(child):
+        go.write_text("\n")
+    os.kill(worker, signal.SIGCONT)
+    until(lambda: Path(daemon.home.job(job_id), "1.outcome").exists() and stopped(worker))
+    with ended(worker):
+        os.kill(worker, signal.SIGKILL)
+        daemon.kill9()
+    daemon.start()
+    assert caller.communicate(timeout=DEADLINE_S)[0] == "last"
+    assert daemon.job()["state"] == "succeeded"
+
+
+def stopped(pid: int | None) -> bool:
+    """Whether it stands still."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_detached_job_is_not_harmed_by_who_looks_on(daemon: Daemon, gate: Gate) -> None:

@@ -117,9 +117,9 @@ def test_end_waits_for_room(tight: Daemon, gate: Gate, worker: str) -> None:
     if worker == "dead":
         kill_worker(inside.ppid)
     with full(tight):
-        with ended(inside.pid):
-            inside.do("sys.stdout.write('x' * 50000)")
-            inside.leave()
+        inside.do("sys.stdout.write('x' * 50000)")
+        inside.leave()
+        assert inside.gone()
         assert tight.job(inside.job_id)["state"] == "running"
     assert caller.communicate(timeout=DEADLINE_S) == ("x" * 50000, "")
     assert tight.final(inside.job_id)["state"] == "succeeded"
