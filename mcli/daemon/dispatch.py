@@ -59,6 +59,9 @@ log = logging.getLogger("mcli.jobs")
 DUE_MAX: Final = 500
 """Jobs that are queued in one transaction because their time has come."""
 
+STARTS_MAX: Final = 4
+"""Times that a job is put off because what was to begin it was killed."""
+
 FIRST_AGAIN_S: Final = 0.02
 """Seconds until a ticket is tried again that could not be taken."""
 
@@ -98,6 +101,7 @@ class Dispatcher:
             settings,
             on_place=self._placed,
             on_fail=self._unplaced,
+            on_killed=self._killed,
             on_frame=self._frame,
             on_ready=self._ready,
             on_lost=self._worker_lost,
@@ -352,6 +356,11 @@ class Dispatcher:
         outcome = Outcome(reached=False, reason="spawn_error", error=why)
         self._never_begins(self._live[job.id], outcome)
 
+    def _killed(self, job: Placed, why: str) -> None:
+        """What was to begin it was killed: by chance perhaps, but not again and again."""
+        info = self._live[job.id].info
+        self._unplaced(job, why, info is not None and info.revoked < STARTS_MAX)
+
     def _put_off(self, live: Live, why: str) -> None:
         """The system has no room for its process just now: back to the queue, in a moment."""
         self.troubles.tell("processes", why)
@@ -463,7 +472,7 @@ class Dispatcher:
 
     def reaped(self, pid: int, status: int) -> None:
         """A child has ended: a worker, or a job that its worker has left behind."""
-        self.pool.exited(pid)
+        self.pool.exited(pid, killed=os.WIFSIGNALED(status))
         for live in self._live.values():
             if live.info is not None and live.info.pid == pid and live.worker is None:
                 live.status = status
@@ -657,7 +666,9 @@ class Dispatcher:
         """Pass something on to the worker of *live*, if it has one now."""
         if kind == frames.CLOSED and live.invocation.by_line:
             return  # it is nobody's pipe: this one only looked on
-        if kind == frames.CLOSED and live.streams is not None:
+        if kind == frames.CLOSED and live.orphan is not None:
+            live.orphan.close_stream(payload["stream"])
+        elif kind == frames.CLOSED and live.streams is not None:
             live.streams.close(payload["stream"])
         if live.worker is not None:
             live.worker.link.send(kind, {**payload, "job": live.id})

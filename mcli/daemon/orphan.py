@@ -309,12 +309,22 @@ class Orphan:
         }  # never executed, in a session of its own
         return {pid for pid in family.descendants(roots) if family.lives(pid)}
 
+    def close_stream(self, stream: int) -> None:
+        """Nobody wants more of it: what it has is kept, and who writes on is told."""
+        for fd, each in list(self._streams.fds.items()):
+            if each == stream:
+                self._catch_up(fd)
+        self._streams.close(stream)
+
+    def _catch_up(self, fd: int) -> None:
+        for _ in range(READS_MAX):
+            if self._full or fd not in self._streams.fds or not self._read(fd):
+                break
+
     def _drained(self) -> bool:
         """Whether all that was in the streams at its end is stored."""
         for fd in list(self._streams.fds):
-            for _ in range(READS_MAX):
-                if self._full or fd not in self._streams.fds or not self._read(fd):
-                    break
+            self._catch_up(fd)
         if not self._full:
             for fd, data in self._held.items():  # unheard: its worker may have had the mark
                 self._keep(self._kinds[fd], data)

@@ -83,6 +83,8 @@ class Starting:
 
         self.waiting: list[Placed] = []
         self.timer: asyncio.TimerHandle | None = None
+        self.late = False
+        """It was killed, as it took too long."""
 
     def settle(self) -> None:
         """It has reported, or ended: it is waited for no longer."""
@@ -94,7 +96,8 @@ class Starting:
 class Pool:
     """All workers. ``place`` finds or starts one; the callbacks tell what came of it.
 
-    ``on_fail`` is told why, and whether it may go better later.
+    ``on_fail`` is told why, and whether it may go better later; ``on_killed`` that a worker was
+    killed before it was ready.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Pool:
         *,
         on_place: Callable[[Placed, Worker], None],
         on_fail: Callable[[Placed, str, bool], None],
+        on_killed: Callable[[Placed, str], None],
         on_frame: Callable[[Worker, int, dict[str, Any]], None],
         on_ready: Callable[[Worker, list[dict[str, Any]]], None],
         on_lost: Callable[[Worker], None],
@@ -112,6 +116,7 @@ class Pool:
         self._settings = settings
         self._on_place = on_place
         self._on_fail = on_fail
+        self._on_killed = on_killed
         self._on_frame = on_frame
         self._on_ready = on_ready
         self._on_lost = on_lost
@@ -177,9 +182,10 @@ class Pool:
 
     def _late(self, starting: Starting) -> None:
         log.warning("worker.late pid=%d", starting.process.pid)
+        starting.late = True
         starting.process.kill()
 
-    def exited(self, pid: int) -> None:
+    def exited(self, pid: int, *, killed: bool) -> None:
         """The child *pid* has ended. One that had not reported yet failed its jobs."""
         starting = self._starting.pop(pid, None)
         if starting is None:
@@ -187,10 +193,13 @@ class Pool:
         starting.settle()
         owner = [starting.owner] if starting.owner is not None else []
         for job in owner + starting.waiting:
-            if starting.cold:
-                self._on_fail(job, f"the worker (pid {pid}) ended before it was ready", False)
-            else:
+            why = f"the worker (pid {pid}) ended before it was ready"
+            if not starting.cold:
                 self._start(job, cold=True)
+            elif killed and not starting.late:
+                self._on_killed(job, why)
+            else:
+                self._on_fail(job, why, False)
 
     # Connections ----------------------------------------------------------------------
 

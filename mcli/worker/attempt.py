@@ -245,9 +245,9 @@ class Attempt:
         self._held[stream] = before[-HELD_BYTES:]
         return b""
 
-    def catch_up(self) -> None:
+    def catch_up(self, *only: int) -> None:
         """Everything that has been printed until now, but not for ever: others may print on."""
-        for fd in list(self.plugs.readers):
+        for fd in only or list(self.plugs.readers):
             end = time.monotonic() + 2.0
             while time.monotonic() < end and not self.full and self._more(fd):
                 pass

@@ -208,6 +208,7 @@ class Worker:
         elif kind == frames.CLOSED:
             for fd, stream in list(attempt.plugs.readers.items()):
                 if stream == payload["stream"]:
+                    attempt.catch_up(fd)  # what the kernel has taken of it is kept
                     self._close(attempt, fd)
         return None
 

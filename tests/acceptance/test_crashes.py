@@ -15,7 +15,7 @@ import pytest
 
 from mcli import family, frames
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, lines, until
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, gone, lines, until
 
 ATTACH = [sys.executable, "-m", "mcli", "attach"]
 
@@ -300,6 +300,36 @@ def test_idle_worker_killed(daemon: Daemon) -> None:
     assert done.stdout == f"job {second['id']} {second['attempt']}\n"
     assert second["worker_pid"] != first["worker_pid"]
     assert len(daemon.starts()) == 2
+
+
+MORTAL = """
+import os, sys
+if "mcli.worker" in sys.orig_argv:
+    deaths = os.open(os.environ["DEATHS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(deaths, b"x")
+    if os.fstat(deaths).st_size <= int(os.environ["MORTAL"]):
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("deaths", "state", "reason"),
+    [(3, "succeeded", None), (1 << 30, "failed", "spawn_error")],
+    ids=["some", "all"],
+)
+def test_workers_killed_before_they_are_ready(
+    daemon: Daemon, deaths: int, state: str, reason: str | None
+) -> None:
+    """
+    A worker that is killed while it starts is started again, but not for ever.
+    """
+    (daemon.cwd / "sitecustomize.py").write_text(MORTAL)
+    counted = daemon.cwd / "deaths"
+    env = {"DEATHS": str(counted), "MORTAL": str(deaths), "PYTHONPATH": f"{daemon.cwd}:{PROJECT}"}
+    job = daemon.final(daemon.submit("tell", env=env))
+    assert (job["state"], job["reason"]) == (state, reason)
+    assert counted.stat().st_size == (4 if state == "succeeded" else 10)
+    assert len(daemon.starts()) == (1 if state == "succeeded" else 0)
 
 
 def test_child_in_advance_killed(daemon: Daemon) -> None:

@@ -372,3 +372,29 @@ def peak(pid: int) -> int:
     """The most memory that the process ever had, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_what_was_printed_when_its_reader_went(shared: Daemon, gate: Gate, worker: str) -> None:
+    """
+    Who reads a caller's output goes: what the job had printed by then is kept.
+    """
+    caller = shared.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    if worker == "dead":
+        kill_worker(inside.ppid)
+    reader = inside.ppid if worker == "lives" else shared.pid
+    os.kill(caller.pid, signal.SIGSTOP)
+    inside.do("print('seen', flush=True)")
+    until(lambda: shared.output(inside.job_id) == "seen\n")
+    assert caller.stdout is not None
+    caller.stdout.close()
+    os.kill(reader, signal.SIGSTOP)
+    os.kill(caller.pid, signal.SIGCONT)  # it shows that, nobody is there, and it says so
+    for _ in range(3 if worker == "lives" else 0):
+        shared.job(inside.job_id)  # before this is answered the daemon has passed it on
+    inside.do("print('unseen', flush=True)")
+    os.kill(reader, signal.SIGCONT)
+    inside.leave()
+    shared.final(inside.job_id)
+    assert shared.output(inside.job_id) == "seen\nunseen\n"
