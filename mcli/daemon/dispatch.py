@@ -454,6 +454,7 @@ class Dispatcher:
             if live is None or live.info is None or live.info.attempt != facts["attempt"]:
                 continue
             live.worker = worker
+            live.end_vigil()
             if live.orphan is not None:
                 live.orphan.close()
                 live.orphan = None

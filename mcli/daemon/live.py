@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from mcli.daemon.orphan import Orphan, Streams
+from mcli.daemon.patience import Vigil
 from mcli.daemon.workers import Worker
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
@@ -34,6 +35,9 @@ class Live:
         self.streams: Streams | None = None
         self.orphan: Orphan | None = None
         """What looks after it when its worker is dead."""
+
+        self.vigil: Vigil | None = None
+        """For the end of a worker that is not heard of."""
 
         self.status: int | None = None
         """How its process ended, if it was ours to wait for."""
@@ -106,12 +110,19 @@ class Live:
 
     def end_attempt(self) -> None:
         """Let go of what belonged to its process; another one may follow."""
+        self.end_vigil()
         if self.orphan is not None:
             self.orphan.close()
         if self.streams is not None:
             self.streams.close()
         self.worker = self.streams = self.orphan = self.status = None
         self.reached = False
+
+    def end_vigil(self) -> None:
+        """Its worker is back, or does not matter any more."""
+        if self.vigil is not None:
+            self.vigil.close()
+            self.vigil = None
 
     def share(self, streams: Streams) -> None:
         """Keep what its worker shares."""

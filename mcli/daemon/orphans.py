@@ -12,7 +12,7 @@ from typing import Any, Final
 from mcli.card import read_pipes, read_worker
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
-from mcli.daemon.patience import insist, when_gone
+from mcli.daemon.patience import Vigil, insist
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
@@ -51,7 +51,9 @@ class Orphans:
 
     def bereave(self, live: Live, worker_pid: int) -> None:
         """Its worker cannot be heard any more: it comes back, or it is gone."""
-        when_gone(worker_pid, partial(insist, partial(self._take_over, live, live.attempt)))
+        live.end_vigil()
+        take_over = partial(insist, partial(self._take_over, live, live.attempt))
+        live.vigil = Vigil(worker_pid, take_over)
 
     def adopt(self, live: Live) -> None:
         """A running job of an earlier daemon."""
@@ -73,7 +75,7 @@ class Orphans:
             if live.info.pid is None:
                 self._spawn(abandon())
             else:
-                when_gone(live.info.pid, lambda: self._spawn(abandon()))
+                Vigil(live.info.pid, lambda: self._spawn(abandon()))
 
     def _take_over(self, live: Live, attempt: int) -> None:
         """Its worker is dead."""

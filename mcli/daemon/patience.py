@@ -23,21 +23,36 @@ def insist(act: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_later(AGAIN_S, insist, act)
 
 
-def when_gone(pid: int, then: Callable[[], None]) -> None:
-    """Call *then* once the process has ended; now, if it has."""
-    loop = asyncio.get_running_loop()
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        then()
-        return
-    except OSError:  # no descriptors are left
-        loop.call_later(AGAIN_S, when_gone, pid, then)
-        return
+class Vigil:
+    """Calls *then* once the process has ended: now, if it has. Never after ``close``."""
 
-    def gone() -> None:
-        loop.remove_reader(fd)
-        os.close(fd)
-        then()
+    def __init__(self, pid: int, then: Callable[[], None]) -> None:
+        self._pid = pid
+        self._then = then
+        self._process: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin()
 
-    loop.add_reader(fd, gone)
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._process = os.pidfd_open(self._pid)
+        except ProcessLookupError:
+            self._then()
+        except OSError:  # no descriptors are left
+            self._timer = loop.call_later(AGAIN_S, self._begin)
+        else:
+            loop.add_reader(self._process, self._gone)
+
+    def _gone(self) -> None:
+        self.close()
+        self._then()
+
+    def close(self) -> None:
+        """It is of no interest any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._process is not None:
+            asyncio.get_running_loop().remove_reader(self._process)
+            os.close(self._process)
+            self._process = None

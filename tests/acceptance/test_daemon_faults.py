@@ -364,6 +364,23 @@ def test_nothing_grows_with_crashes(stopped: Daemon) -> None:
         stopped.kill9()
 
 
+def test_nothing_is_left_of_adopted_jobs(stopped: Daemon, gate: Gate) -> None:
+    """
+    D9: once the jobs that a daemon has found running have ended, it holds nothing of them, though
+    their worker lives on.
+    """
+    base = fds(stopped.start())
+    for _ in range(4):
+        stopped.submit("obey", gate.path)
+    jobs = [gate.arrival() for _ in range(4)]
+    stopped.kill9()
+    stopped.start()
+    for inside in jobs:
+        inside.leave()
+        assert stopped.final(inside.job_id)["state"] == "succeeded"
+    until_fds_are_back(stopped, base)
+
+
 def files(daemon: Daemon) -> set[str]:
     root = Path(daemon.home.root)
     return {str(path.relative_to(root)) for path in root.rglob("*")}
