@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--faults", help="which, separated by commas", default="")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="write the table there as well")
     told = parser.parse_args()
@@ -30,6 +30,7 @@ def main() -> int:
     storm = Storm(folder, told.seed, told.clients, faults)
     verdict = storm.run(told.seconds)
     command = f"python -m tests.chaos --seconds {told.seconds:g} --seed {told.seed}"
+    command += f" --clients {told.clients}"
     said = [
         f"`{command}` on {time.strftime('%Y-%m-%d')}: {storm.daemon_kills} daemons killed.",
         "",

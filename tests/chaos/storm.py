@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from acceptance.nursery import Forked, Nursery
+
 from mcli.client import Client
 from mcli.errors import MCLIError
 from mcli.home import Home
@@ -30,13 +32,17 @@ from .judge import Deaths, Job, Line, Verdict, judge
 from .program import expected
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
+WORKERS: Final = "12"
 READY_S: Final = 30.0
 REST_S: Final = 120.0
-DISK: Final = "512m"
+DISK: Final = "4g"
+FULL_TRIES: Final = 50
+"""As jobs write meanwhile, what was in use when it was looked at may no longer be all."""
+
 GAP_S: Final = 0.2
 """Seconds between two faults, on average."""
 
-START_S: Final = 0.6
+START_S: Final = 0.3
 """Within so many seconds of its start a daemon is killed that is to die early."""
 
 FDS: Final = 2
@@ -56,8 +62,9 @@ class Storm:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MCLI_")}
         self._env = kept | {
             "MCLI_HOME": self._home.root,
-            "MCLI_WORKERS": "4",
+            "MCLI_WORKERS": WORKERS,
             "MCLI_BACKGROUND_TIMEOUT": "60",
+            "MCLI_KEEP_BYTES": "none",  # the judge wants to see all
             "LEDGER": str(self._ledger),
             "NOTES": str(self._notes),
             "PYTHONPATH": str(PROJECT),
@@ -66,7 +73,8 @@ class Storm:
         self._mounted = False
         self._clients: list[subprocess.Popen[bytes] | None] = [None] * clients
         self._started = 0
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._nursery = Nursery(self._env)
+        self._daemons: list[Forked] = []
         self.hits: dict[str, list[float]] = {name: [] for name in self._faults}
         """When each kind of fault hit, in Unix seconds."""
 
@@ -80,7 +88,7 @@ class Storm:
 
         self._verdict = Verdict()
         self._stderr = open(folder / "stderr", "ab")  # noqa: SIM115 - closed at the end
-        self._fds = 0
+        self._fds: list[str] = []
 
     # The storm ------------------------------------------------------------------------
 
@@ -120,18 +128,14 @@ class Storm:
         if lock_holder(self._home.lock) is not None:
             return
         reader, writer = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mcli.daemon", "--port=0"],
-            env=self._env | {"MCLI_READY_FD": str(writer)},
-            pass_fds=[writer],
-            stdin=subprocess.DEVNULL,
-            stderr=self._stderr,
-            start_new_session=True,
+        log = self._stderr.fileno()
+        daemon = self._nursery.fork(
+            ["--port=0"], cwd=str(self._folder), env=self._env, ready=writer, log=log
         )
-        self._children.append(process)
+        self._daemons.append(daemon)
         os.close(writer)
         if not select.select([reader], [], [], wait_s)[0] and wait_s == READY_S:
-            self._verdict.wrong["a daemon that does not start"].append(str(process.pid))
+            self._verdict.wrong["a daemon that does not start"].append(str(daemon.pid))
         os.close(reader)
 
     def _staff(self) -> None:
@@ -150,7 +154,7 @@ class Storm:
                     stdin=subprocess.PIPE,
                     stderr=self._stderr,
                 )
-        self._children = [child for child in self._children if child.poll() is None]
+        self._daemons = [daemon for daemon in self._daemons if daemon.poll() is None]
 
     # Faults ---------------------------------------------------------------------------
 
@@ -177,11 +181,11 @@ class Storm:
         self._start_daemon()
 
     def _end_daemon(self, *others: int | None) -> None:
-        running = [child for child in self._children if child.poll() is None]
-        for pid in (*(child.pid for child in running), *others):
+        running = [daemon for daemon in self._daemons if daemon.poll() is None]
+        for pid in (*(daemon.pid for daemon in running), *others):
             self._kill(pid)
-        for child in running:
-            child.wait()
+        for daemon in running:
+            daemon.wait()
             self.daemon_kills += 1
 
     def stop_daemon(self) -> None:
@@ -193,9 +197,9 @@ class Storm:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-            for child in self._children:
-                if child.pid == pid:
-                    child.wait(READY_S)
+            for daemon in self._daemons:
+                if daemon.pid == pid:
+                    daemon.wait(READY_S)
         self._start_daemon()
 
     def kill_worker(self) -> None:
@@ -221,16 +225,18 @@ class Storm:
         client.communicate()
 
     def fill_disk(self) -> None:
-        """No room for a while in the state directory, which is a small file system of its own."""
-        filler = Path(self._home.root, "filler")
-        with suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * (1 << 20))
-        with suppress(OSError), filler.open("ab", buffering=0) as file:
-            while True:
-                file.write(b"x")
+        """No room for a while in the state directory, which is a file system of its own."""
+        for _ in range(FULL_TRIES):
+            found = os.statvfs(self._home.root)
+            if self._resize(str((found.f_blocks - found.f_bfree) * found.f_frsize)):
+                break
         time.sleep(self._chance.uniform(0.05, 0.5))  # for as long as it is full
-        filler.unlink()
+        assert self._resize(DISK)
+
+    def _resize(self, size: str) -> bool:
+        """Whether the file system has that size now: not if more than that is in use."""
+        words = ["mount", "-o", f"remount,size={size}", self._home.root]
+        return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
     def _kill(self, pid: int | None) -> None:
         if pid is not None:
@@ -322,8 +328,9 @@ class Storm:
         yield "processes left", self._processes_left()
         drafts = [str(path) for path in Path(self._home.jobs).glob("*/*.start.*")]
         yield "files left", drafts[:5]
-        more = self._open_files() - self._fds - 2 * len(self._workers())
-        yield "descriptors left", [str(more)] if more > FDS else []
+        files = self._open_files()
+        more = len(files) - len(self._fds) - 2 * len(self._workers())
+        yield "descriptors left", [f"{more} of {files}"] if more > FDS else []
         with sqlite3.connect(f"file:{self._home.database}?mode=ro", uri=True) as store:
             said = store.execute("PRAGMA quick_check").fetchone()[0]
         yield "store damaged", [] if said == "ok" else [said]
@@ -341,8 +348,13 @@ class Storm:
                 left.append(f"{pid} of {parent}")
         return left
 
-    def _open_files(self) -> int:
-        return len(os.listdir(f"/proc/{lock_holder(self._home.lock)}/fd"))
+    def _open_files(self) -> list[str]:
+        """Of the daemon, but those of the store: as many as read at once."""
+        found = []
+        for fd in Path(f"/proc/{lock_holder(self._home.lock)}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.append(os.readlink(fd))
+        return sorted(name for name in found if not name.startswith(self._home.database))
 
     def _end(self) -> None:
         for client in self._clients:
@@ -352,11 +364,13 @@ class Storm:
         if pid is not None:
             with suppress(MCLIError), Client.connect(self._home) as http:
                 http.shutdown(kill_jobs=True)
-        for child in self._children:
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(READY_S)
-            child.kill()
-            child.wait()
+        for daemon in self._daemons:
+            try:
+                daemon.wait(READY_S)
+            except subprocess.TimeoutExpired:
+                self._kill(daemon.pid)
+                daemon.wait()
+        self._nursery.close()
         self._stderr.close()
         if self._mounted:
             if not self._verdict.clean:
