@@ -359,7 +359,8 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
             wire.close()
             sys.stdout.write(f"{job_id}\n")
             return End(job_id)
-        session = Session(home, wire, job_id, keyboard="tty" in invocation["stdio"])
+        interactive = "tty" in invocation["stdio"]
+        session = Session(home, wire, job_id, keyboard=interactive, holds=True)
         return session.follow(mask)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -376,14 +377,35 @@ class Session:
     """This process attached to one job, until the job or the interest in it ends."""
 
     def __init__(
-        self, home: Home, wire: Wire, job_id: str, *, keyboard: bool, offset: int = 0
+        self,
+        home: Home,
+        wire: Wire,
+        job_id: str,
+        *,
+        keyboard: bool,
+        holds: bool = False,
+        offset: int = 0,
     ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            home: Whose daemon.
+            wire: The connection on which the job was accepted.
+            job_id: Which.
+            keyboard: What is typed here is for it.
+            holds: It prints to this process, whose own death it is to notice, and nobody else's.
+            offset: Bytes of its record log that were shown.
+        """
         self._home = home
         self._wire = wire
         self._job_id = job_id
         self._offset = offset
         self._keyboard = stdio.Keyboard.find() if keyboard else None
         self._terminal = stdio.find_terminal()
+        self._holds = holds
+        self._held: dict[int, int] = {}
+        """The job's pipes by stream, open here too."""
+
         self._closed: set[int] = set()
         self._started = False
         self._end: End | None = None
@@ -420,6 +442,7 @@ class Session:
         finally:
             if self._keyboard:
                 self._keyboard.release()
+            self._let_go(*self._held)
             self._unlisten()
             signal.set_wakeup_fd(wakeup)
             os.close(reader)
@@ -482,6 +505,7 @@ class Session:
             fd = self._terminal
         if stream not in self._closed and not stdio.write_all(fd, data):
             self._closed.add(stream)
+            self._let_go(stream)
             self._wire.send(frames.CLOSED, {"stream": int(stream)})
         self._offset = next_offset
 
@@ -490,6 +514,8 @@ class Session:
             self._started = True
             if self._keyboard:
                 self._keyboard.grab()
+        elif kind == frames.PIPES and self._holds:
+            self._hold(payload["pipes"])
         elif kind == frames.PAUSED:
             self._pause()
         elif kind == frames.MODE and self._keyboard:
@@ -502,6 +528,23 @@ class Session:
             self._share(payload["signal"])
         elif kind == frames.FINISHED:
             self._end = self._ending(payload)
+
+    def _hold(self, pipes: dict[str, tuple[str, int]]) -> None:
+        """Open the job's pipes: if daemon and worker die at once, it goes on with the next ones.
+
+        It would find nobody at the other ends otherwise, and be killed by SIGPIPE. Nothing is
+        read here: with the pipes full, it waits.
+        """
+        self._let_go(*self._held)
+        for stream, (path, inode) in ((int(name), pipe) for name, pipe in pipes.items()):
+            with contextlib.suppress(OSError):  # it has ended, say
+                if stream not in self._closed and os.stat(path).st_ino == inode:
+                    self._held[stream] = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def _let_go(self, *streams: int) -> None:
+        for stream in streams:
+            if stream in self._held:
+                os.close(self._held.pop(stream))
 
     def _ending(self, payload: dict[str, Any]) -> End:
         """The end to make, of what the daemon says of the job."""

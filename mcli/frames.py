@@ -34,6 +34,7 @@ OUTPUT: Final = 23  # binary: stream, offset of the record after this one, bytes
 PAUSED: Final = 24  # {"size"}: the job was stopped, as by Ctrl-Z
 TYPED: Final = 25  # {"signal"}: a key made this signal at the job's terminal
 MODE: Final = 28  # {"raw", "size"}: whether its terminal translates line ends
+PIPES: Final = 30  # {"pipes"}: what it prints to, by stream: a path to open it, its inode
 AGAIN: Final = 29  # {"message", "size"}: an attempt has failed, another one follows
 FINISHED: Final = 26  # the outcome and the job document
 PONG: Final = 27  # the daemon's status

@@ -16,10 +16,11 @@ from typing import Final
 
 import click
 
-from mcli import is_background_available
+from mcli import status_check
 from mcli.cli import complain
 from mcli.errors import DaemonNotRunning, InvalidTransition, MCLIError
 from mcli.home import Home
+from mcli.settings import Settings
 from mcli.stage import Program, Run, perform
 from mcli.twin import Difference, differences, files_below, local, routed
 
@@ -88,7 +89,7 @@ def verify(tty: bool, files: bool, as_json: bool, timeout_s: float, argv: tuple[
     """
     if not argv:
         raise click.UsageError("name the program to verify: mcli verify -- python app.py …")
-    if not is_background_available():
+    if not (Settings.load().enabled and status_check()["running"]):
         raise DaemonNotRunning
     program = Program(argv=argv, cwd=os.getcwd(), env=os.environ, deadline_s=timeout_s)
     try:

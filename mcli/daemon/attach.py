@@ -133,6 +133,8 @@ class Caller:
         self._live = live
         if live is not None:
             live.listeners.add(self._happened)
+            if live.running and live.info is not None and live.info.pid is not None:
+                self._happened(frames.PIPES, self._dispatcher.pipes(live))
         self._follower = asyncio.get_running_loop().create_task(self._stream(job_id, live, offset))
         self._follower.add_done_callback(self._followed)
 

@@ -23,7 +23,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
-from mcli.card import card_of
+from mcli.card import card_of, read_pipes
 from mcli.daemon import recovery
 from mcli.daemon.acceptance import acceptance
 from mcli.daemon.ballast import Ballast
@@ -420,6 +420,8 @@ class Dispatcher:
         live.info = replace(live.info, pid=pid, worker_pid=worker_pid)
         if not live.invocation.policy.retries:
             live.close_fds()
+        if live.listeners:
+            live.tell(frames.PIPES, self.pipes(live))
         self._store.write(
             queue.started,
             job_id=live.id,
@@ -427,6 +429,20 @@ class Dispatcher:
             pid=pid,
             worker_pid=worker_pid,
         )
+
+    def pipes(self, live: Live) -> dict[str, Any]:
+        """Where its caller finds those that it prints to: here, or in the job's process."""
+        assert live.info is not None
+        here = live.streams.fds.items() if live.streams is not None else ()
+        paths = {stream: f"/proc/{os.getpid()}/fd/{fd}" for fd, stream in here}
+        there = f"/proc/{live.info.pid}/fd"
+        inodes = read_pipes(self.home.job(live.id)).inodes
+        return {
+            "pipes": {
+                stream: (paths.get(stream, f"{there}/{stream}"), inode)
+                for stream, inode in inodes.items()
+            }
+        }
 
     def _returned(self, worker: Worker, live: Live, payload: dict[str, Any]) -> None:
         """The worker did not begin: its imports are stale, or it cannot fork."""

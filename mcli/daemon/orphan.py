@@ -99,6 +99,9 @@ class Orphan:
         self._info = info
         self._pid = info.pid
         self._process = _identity(self._pid)
+        self.ours = self._pid in family.children(os.getpid())
+        """Whether the daemon is told how its process ends, as its parent."""
+
         self._folder = folder
         self._streams = streams
         self._kinds = dict(streams.fds)
@@ -305,7 +308,9 @@ class Orphan:
     def _strays(self) -> set[int]:
         roots = family.strays(self._pid, self._info.id)
         roots |= {
-            pid for pid in family.children(os.getpid()) if family.holds(pid, self._pipes)
+            pid
+            for pid in family.children(os.getpid())
+            if family.mark(pid) is None and family.holds(pid, self._pipes)
         }  # never executed, in a session of its own
         return {pid for pid in family.descendants(roots) if family.lives(pid)}
 

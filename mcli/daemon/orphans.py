@@ -125,7 +125,7 @@ class Orphans:
 
     async def _abandon(self, live: Live, attempt: int) -> None:
         """Its process is gone: finish from what it left, once its worker had time to report."""
-        if live.status is None:
+        if live.status is None and (live.orphan is None or live.orphan.ours):
             await live.changed(REPORT_S)
         if live.worker is not None or not live.is_at(attempt):
             return

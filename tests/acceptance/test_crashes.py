@@ -433,6 +433,34 @@ def test_last_words_with_nobody_left_to_read_them(daemon: Daemon, gate: Gate) ->
     assert daemon.job()["state"] == "succeeded"
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["first", "adopted"])
+def test_a_job_that_is_waited_for_outlives_daemon_and_worker(
+    daemon: Daemon, gate: Gate, again: bool
+) -> None:
+    """
+    With both dead at once it can still print, as its caller holds its pipes; the next daemon, or
+    the one after that, reads on.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do("print('before', flush=True)")
+    assert lines(caller, 1) == ["before\n"]
+    if again:
+        daemon.kill9()
+        daemon.start()
+        inside.do("print('between', flush=True)")
+        assert lines(caller, 1) == ["between\n"]
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        daemon.kill9()
+    inside.do("print('alone', flush=True); print('aside', file=sys.stderr)")
+    daemon.start()
+    assert lines(caller, 1) == ["alone\n"]
+    inside.tell("sys.exit(7)")
+    assert caller.communicate(timeout=DEADLINE_S) == ("", "aside\n")
+    assert caller.returncode == 7
+
+
 def test_last_words_of_a_program_with_nobody_left(daemon: Daemon) -> None:
     """
     A worker that is killed when it has written how a program ended has stored before that what
