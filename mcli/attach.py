@@ -360,7 +360,7 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
             sys.stdout.write(f"{job_id}\n")
             return End(job_id)
         interactive = "tty" in invocation["stdio"]
-        session = Session(home, wire, job_id, keyboard=interactive, holds=True)
+        session = Session(home, wire, job_id, keyboard=interactive, is_caller=True)
         return session.follow(mask)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -383,7 +383,7 @@ class Session:
         job_id: str,
         *,
         keyboard: bool,
-        holds: bool = False,
+        is_caller: bool = False,
         offset: int = 0,
     ) -> None:
         """Nothing is done yet.
@@ -393,7 +393,8 @@ class Session:
             wire: The connection on which the job was accepted.
             job_id: Which.
             keyboard: What is typed here is for it.
-            holds: It prints to this process, whose own death it is to notice, and nobody else's.
+            is_caller: The job prints to this process, and is to notice when nobody reads that;
+                whoever else looks on is no concern of its.
             offset: Bytes of its record log that were shown.
         """
         self._home = home
@@ -402,7 +403,7 @@ class Session:
         self._offset = offset
         self._keyboard = stdio.Keyboard.find() if keyboard else None
         self._terminal = stdio.find_terminal()
-        self._holds = holds
+        self._is_caller = is_caller
         self._held: dict[int, int] = {}
         """The job's pipes by stream, open here too."""
 
@@ -487,7 +488,16 @@ class Session:
         self._wire.close()
         self._wire = _again(self._home, self._job_id, self._offset)
         self._wire.socket.settimeout(None)
+        for stream in self._closed:
+            self._tell_closed(stream)
         self._take(self._wire.waiting())
+
+    def _tell_closed(self, stream: int) -> None:
+        if self._is_caller:
+            self._let_go(stream)
+            self._wire.send(frames.CLOSED, {"stream": int(stream)})
+        elif stream != Stream.STDERR:  # there is nobody to show it to
+            self._end = End(self._job_id, 128 + signal.SIGPIPE, signal.SIGPIPE)
 
     def _take(self, found: list[tuple[int, bytes]]) -> None:
         for kind, payload in found:
@@ -505,8 +515,7 @@ class Session:
             fd = self._terminal
         if stream not in self._closed and not stdio.write_all(fd, data):
             self._closed.add(stream)
-            self._let_go(stream)
-            self._wire.send(frames.CLOSED, {"stream": int(stream)})
+            self._tell_closed(stream)
         self._offset = next_offset
 
     def _obey(self, kind: int, payload: dict[str, Any]) -> None:
@@ -514,7 +523,7 @@ class Session:
             self._started = True
             if self._keyboard:
                 self._keyboard.grab()
-        elif kind == frames.PIPES and self._holds:
+        elif kind == frames.PIPES and self._is_caller:
             self._hold(payload["pipes"])
         elif kind == frames.PAUSED:
             self._pause()

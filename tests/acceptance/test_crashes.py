@@ -492,25 +492,31 @@ def stopped(pid: int | None) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def test_a_detached_job_is_not_harmed_by_who_looks_on(daemon: Daemon, gate: Gate) -> None:
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_job_is_not_harmed_by_who_looks_on(daemon: Daemon, gate: Gate, detached: bool) -> None:
     """
-    An ``mcli attach`` whose own output nobody reads any more is not the job's reader.
+    An ``mcli attach`` whose own output nobody reads any more ends, and is not the job's reader.
     """
-    job_id = daemon.submit("obey", gate.path)
+    if detached:
+        daemon.submit("obey", gate.path)
+    else:
+        caller = daemon.begin_puppet("obey", gate.path)
     inside = gate.arrival()
     inside.do("print('one', flush=True)")
     reader, writer = os.pipe()
-    words = [sys.executable, "-m", "mcli", "attach", job_id]
+    words = [sys.executable, "-m", "mcli", "attach", inside.job_id]
     onlooker = subprocess.Popen(words, env=daemon.env, stdout=writer)
     os.close(writer)
     assert os.read(reader, 4) == b"one\n"
     os.close(reader)
     inside.do("print('two', flush=True)")
+    assert onlooker.wait(DEADLINE_S) == -signal.SIGPIPE
     inside.do("print('three', flush=True)")
     inside.leave()
-    assert daemon.final(job_id)["state"] == "succeeded"
-    onlooker.wait(DEADLINE_S)
-    assert daemon.output(job_id) == "one\ntwo\nthree\n"
+    assert daemon.final(inside.job_id)["state"] == "succeeded"
+    assert daemon.output(inside.job_id) == "one\ntwo\nthree\n"
+    if not detached:
+        assert caller.communicate(timeout=DEADLINE_S)[0] == "one\ntwo\nthree\n"
 
 
 def test_cancel_without_a_worker(stopped: Daemon, gate: Gate) -> None:
