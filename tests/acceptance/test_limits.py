@@ -114,6 +114,67 @@ def test_children_that_may_stay(shared: Daemon, gate: Gate, kind: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize(
+    ("options", "program", "code", "expected"),
+    [
+        (["--timeout", "0.3s"], "exec sleep 600", 124, {"reason": "timeout"}),
+        (
+            ["--retries=1", "--retry-delay=0s"],
+            "exit 3",
+            3,
+            {"attempt": 2, "reason": "exit_nonzero"},
+        ),
+        (["--retries=1", "--retry-delay=0s", "--retry-on=4"], "exit 3", 3, {"attempt": 1}),
+        (
+            ["--retries=1", "--retry-delay=0s", "--on-lost=retry"],
+            'test "$MCLI_ATTEMPT" = 2 || kill -9 $$ $PPID',
+            0,
+            {"attempt": 2},
+        ),
+        (["--nice=5"], "test $(nice) = 5", 0, {"reason": None}),
+        (["--max-output=100kB"], "head -c 1000000 /dev/zero", 0, {"state": "succeeded"}),
+        (
+            ["--memory-limit=50MB"],
+            f"exec {sys.executable} -c \"x = b'x' * (400 << 20); input()\" < /dev/zero",
+            -signal.SIGKILL,
+            {"reason": "memory"},
+        ),
+    ],
+    ids=["timeout", "retries", "retry-on", "on-lost", "nice", "max-output", "memory-limit"],
+)
+def test_program_with_limits(
+    shared: Daemon, options: list[str], program: str, code: int, expected: dict[str, object]
+) -> None:
+    """
+    What ``@mcli.background`` says of a command, ``mcli run`` says of any program.
+    """
+    words = [sys.executable, "-m", "mcli", "run", *options, "--", "sh", "-c", program]
+    done = shared.run(*words, code=None)
+    job = shared.job()
+    assert {name: job[name] for name in expected} == expected
+    assert done.returncode == code
+    if "--max-output=100kB" in options:
+        assert "bytes of its output are missing" in shared.mcli("logs", job["id"]).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--timeout=soon"], "'soon' must be a time, such as 90s, 12h or 7d"),
+        (["--timeout=0"], "'0' must be more than no time at all"),
+        (["--on-lost=retry"], "--on-lost"),
+        (["--memory-limit=much"], "--memory-limit 'much': a number of bytes"),
+        (["--nice=20"], "0<=x<=19"),
+        (["--retry-on=0"], "1<=x<=255"),
+    ],
+)
+def test_program_with_limits_that_are_none(shared: Daemon, options: list[str], said: str) -> None:
+    """One line says what would be right; nothing is run."""
+    err = shared.mcli("run", *options, "--", "touch", "ran", code=2).stderr
+    assert said in err.splitlines()[-1]
+    assert not (shared.cwd / "ran").exists()
+
+
 def test_program_that_may_leave_children(shared: Daemon) -> None:
     """
     What ``mcli run`` runs leaves nothing, unless ``--leave-children`` is said.
