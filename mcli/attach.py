@@ -37,6 +37,9 @@ ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
 
 LEAVE_PRESSES: Final = 3
+AGAIN_S: Final = 0.1
+"""Seconds until a daemon that has gone away is looked for again."""
+
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
 
@@ -305,7 +308,7 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
                     f"the daemon went away; it has taken job {job_id}, which was not run here; "
                     f"look again with: mcli daemon start && mcli attach {job_id}"
                 ) from error
-            time.sleep(0.1)  # nobody tells when a daemon that is not there comes back
+            time.sleep(AGAIN_S)  # nobody tells when a daemon that is not there comes back
 
 
 def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, Any]]:
@@ -420,6 +423,9 @@ class Session:
         self._stopping = False
         """Whether we were told to stop, and have told the job."""
 
+        self._connected_at = 0.0
+        """When it was last tried anew."""
+
         self._signals: list[int] = []
         self._before: dict[int, Any] = {}
 
@@ -485,6 +491,10 @@ class Session:
             self._reconnect()
 
     def _reconnect(self) -> None:
+        now = time.monotonic()
+        if now - self._connected_at < AGAIN_S:
+            time.sleep(AGAIN_S)  # a daemon that takes us, and leaves us at once
+        self._connected_at = now
         self._wire.close()
         self._wire = _again(self._home, self._job_id, self._offset)
         self._wire.socket.settimeout(None)

@@ -82,6 +82,12 @@ def read_card(folder: str) -> dict[str, Any] | None:
     return {key: card[key] for key in _TOLD} if complete else None
 
 
+def read_attempt(folder: str) -> int | None:
+    """The attempt that was begun last; None: nothing tells that there was one."""
+    attempt = _read(folder).get("attempt")
+    return attempt if isinstance(attempt, int) else None
+
+
 def read_began(folder: str) -> float | None:
     """When the newest attempt began, of ``time.monotonic``: to be asked while it lives."""
     began_s = _read(folder).get("began_s")

@@ -137,13 +137,9 @@ def revoke(folder: str, attempt: int) -> bool:
 
 def clear(folder: str) -> None:
     """Remove what was left by who was killed in ``take``, once nobody comes for a ticket."""
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        if ".start." in name:
-            with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if ".start." in name:
                 os.unlink(os.path.join(folder, name))
 
 

@@ -23,7 +23,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
-from mcli.card import card_of, read_pipes
+from mcli.card import card_of, read_attempt, read_pipes
 from mcli.daemon import recovery
 from mcli.daemon.acceptance import acceptance
 from mcli.daemon.ballast import Ballast
@@ -31,7 +31,7 @@ from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
 from mcli.daemon.orphans import REPORT_S, REVOKED_MAX, Orphans
-from mcli.daemon.patience import AGAIN_S, insist
+from mcli.daemon.patience import AGAIN_S, insist, persist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
 from mcli.daemon.troubles import Troubles
@@ -358,8 +358,9 @@ class Dispatcher:
 
     def _killed(self, job: Placed, why: str) -> None:
         """What was to begin it was killed: by chance perhaps, but not again and again."""
-        info = self._live[job.id].info
-        self._unplaced(job, why, info is not None and info.revoked < STARTS_MAX)
+        live = self._live[job.id]
+        live.starts_killed += 1
+        self._unplaced(job, why, live.starts_killed <= STARTS_MAX)
 
     def _put_off(self, live: Live, why: str) -> None:
         """The system has no room for its process just now: back to the queue, in a moment."""
@@ -436,7 +437,9 @@ class Dispatcher:
         here = live.streams.fds.items() if live.streams is not None else ()
         paths = {stream: f"/proc/{os.getpid()}/fd/{fd}" for fd, stream in here}
         there = f"/proc/{live.info.pid}/fd"
-        inodes = read_pipes(self.home.job(live.id)).inodes
+        inodes: dict[int, int] = {}
+        with contextlib.suppress(OSError):
+            inodes = read_pipes(self.home.job(live.id)).inodes
         return {
             "pipes": {
                 stream: (paths.get(stream, f"{there}/{stream}"), inode)
@@ -499,6 +502,9 @@ class Dispatcher:
 
     async def _finish(self, live: Live, attempt: int, outcome: Outcome | None) -> None:
         """Commit how an attempt ended (None: it cannot be known), then tell."""
+        await persist(partial(self._try_to_finish, live, attempt, outcome))
+
+    async def _try_to_finish(self, live: Live, attempt: int, outcome: Outcome | None) -> None:
         if not live.is_at(attempt):
             return
         assert live.info is not None
@@ -568,15 +574,21 @@ class Dispatcher:
         self.pump()
 
     async def _never_began(self, live: Live, attempt: int, outcome: Outcome | None) -> bool:
-        """Whether its process ended without the ticket, which nobody can take any more."""
+        """Whether its process ended without the ticket, which nobody can take any more.
+
+        A ticket that is not there says so only if the directory is the one in which it was begun:
+        somebody may have removed that.
+        """
         assert live.info is not None
         folder, revoked = self.home.job(live.id), live.info.revoked
+        waits = outcome is not None and outcome.exit_code == REVOKED_CODE
+        if live.info.pid is not None and not waits and read_attempt(folder) != attempt:
+            return False
         again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**revoked)
         while live.is_at(attempt) and not is_taken(folder, attempt):
             await asyncio.sleep(again_s)
             with contextlib.suppress(OSError):  # a full disk
                 if revoke(folder, attempt):
-                    waits = outcome is not None and outcome.exit_code == REVOKED_CODE
                     return waits or revoked < REVOKED_MAX
         return False
 

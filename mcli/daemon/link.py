@@ -100,10 +100,17 @@ class Link:
             for kind, payload in self._decoder.feed(data):
                 if self.closed:
                     return
-                self._on_frame(kind, json.loads(payload))
+                self._pass_on(kind, json.loads(payload))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             log.warning("link.closed it does not speak our protocol: %r", error)
             self.close()
+
+    def _pass_on(self, kind: int, payload: dict[str, Any]) -> None:
+        """One that the system does not allow to be obeyed is no reason to leave out the next."""
+        try:
+            self._on_frame(kind, payload)
+        except OSError:
+            log.exception("link.frame_failed kind=%d", kind)
 
     def _flush(self) -> None:
         try:

@@ -42,6 +42,9 @@ class Live:
         self.status: int | None = None
         """How its process ended, if it was ours to wait for."""
 
+        self.starts_killed = 0
+        """How often what was to begin it was killed."""
+
         self.reached = False
         self.size = 0
         """Bytes in its record log, as far as is known."""

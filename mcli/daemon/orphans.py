@@ -5,6 +5,7 @@ What is noted of a job is noted of one attempt: by the time that a process is se
 its job may have begun another.
 """
 
+import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from mcli.card import read_pipes, read_worker
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
-from mcli.daemon.patience import Vigil, insist
+from mcli.daemon.patience import Vigil, insist, persist
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
@@ -86,6 +87,7 @@ class Orphans:
             self._find_process(live, attempt)
             return
         folder = self._home.job(live.id)
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # somebody may have removed it
         if live.streams is None:  # the daemon that held them has died as well
             pipes = read_pipes(folder)
             live.share(Streams.reopened(pipes, live.info.pid))
@@ -125,6 +127,9 @@ class Orphans:
 
     async def _abandon(self, live: Live, attempt: int) -> None:
         """Its process is gone: finish from what it left, once its worker had time to report."""
+        await persist(partial(self._try_to_abandon, live, attempt))
+
+    async def _try_to_abandon(self, live: Live, attempt: int) -> None:
         if live.status is None and (live.orphan is None or live.orphan.ours):
             await live.changed(REPORT_S)
         if live.worker is not None or not live.is_at(attempt):

@@ -5,8 +5,8 @@ Waiting in the event loop for what the system does not allow now, or has not don
 import asyncio
 import logging
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 log = logging.getLogger("mcli.jobs")
 
@@ -21,6 +21,16 @@ def insist(act: Callable[[], None]) -> None:
     except OSError as error:
         log.error("job.waits %s", error)
         asyncio.get_running_loop().call_later(AGAIN_S, insist, act)
+
+
+async def persist(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do it, from its beginning again when the system did not allow a part of it."""
+    while True:
+        try:
+            return await make()
+        except OSError as error:
+            log.error("job.waits %s", error)
+            await asyncio.sleep(AGAIN_S)
 
 
 class Vigil:

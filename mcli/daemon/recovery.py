@@ -12,7 +12,7 @@ import time
 from typing import Any, Final
 
 from mcli import failpoint, queue
-from mcli.card import read_worker
+from mcli.card import read_attempt, read_worker
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -79,6 +79,10 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
     try:
         owner = holder(folder, job.attempt)
     except FileNotFoundError:
+        if job.pid is not None and read_attempt(folder) != job.attempt:
+            # It began in a directory that somebody has removed: what became of it is not known.
+            _end(job, store, home, ending_of(job, None, _invocation(job, store)))
+            return False
         if _revoke(job, store, folder):
             return False
         owner = holder(folder, job.attempt)  # it began at this very moment

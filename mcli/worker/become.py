@@ -77,8 +77,8 @@ class Job:
         self._pipes: dict[int, Pipe] = {}
         """Those that it prints to, by descriptor."""
 
-        self._held: list[int] = []
-        """Their other ends."""
+        self._held: dict[int, int] = {}
+        """Their other ends, and by what they are known."""
 
         self._outcome = Outcome(reached=False)
         self._replaying: replay.Replaying | None = None
@@ -182,14 +182,16 @@ class Job:
             if self._invocation.stdio[fd] == "pipe":
                 self._pipes[fd] = Pipe(stream, os.fstat(fd).st_ino)
                 if self._invocation.by_line:
-                    self._held.append(out_of_the_way(_reader(fd)))
+                    self._held[out_of_the_way(_reader(fd))] = self._pipes[fd].inode
         if self._held:
             os.register_at_fork(after_in_child=self._let_go_of_output)
 
     def _let_go_of_output(self) -> None:
         """In a child: for it nothing is different from any other program."""
         while self._held:
-            os.close(self._held.pop())
+            fd, inode = self._held.popitem()
+            if _is(fd, inode):  # the program may have closed it
+                os.close(fd)
 
     def _see_output_stored(self) -> None:
         """Stay until all that was printed is in the record log; nobody could get at it later.

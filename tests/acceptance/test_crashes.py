@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -907,6 +907,7 @@ def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
     and runs the body itself; a job that runs ends as it ends. Then all is as before.
     """
     daemon = stopped
+    daemon.env["MCLI_WORKERS"] = "1"  # so that the next job needs the place of this one
     limited(daemon, "-n 64")
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -916,11 +917,19 @@ def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
             wire.connect(daemon.home.attach_socket)
         caller = daemon.puppet("tell")
         inside.leave()
+        until(lambda: stored_state(daemon, job_id) == "succeeded")
     assert caller.stdout == "job None None\n"
     assert "the daemon has as many files open as it may; running here" in caller.stderr
     assert daemon.final(job_id)["state"] == "succeeded"
     assert daemon.puppet("tell").stdout.startswith("job 0")
     assert len(daemon.starts()) == 3
+
+
+def stored_state(daemon: Daemon, job_id: str) -> str:
+    """As the store has it: the daemon could not be asked."""
+    with closing(sqlite3.connect(daemon.home.database)) as store:
+        (state,) = store.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone()
+    return str(state)
 
 
 # Nothing is left ----------------------------------------------------------------------------

@@ -381,6 +381,47 @@ def test_nothing_is_left_of_adopted_jobs(stopped: Daemon, gate: Gate) -> None:
     until_fds_are_back(stopped, base)
 
 
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        ("leaves", "failed"),
+        ("killed", "failed"),
+        ("worker killed", "succeeded"),  # whoever looks after it makes its directory anew
+        ("both killed", "lost"),
+    ],
+)
+def test_directory_of_a_running_job_is_removed(
+    stopped: Daemon, gate: Gate, end: str, state: str
+) -> None:
+    """
+    D17: somebody removes the directory of a job that runs. Its ticket is gone with it: the job is
+    not taken for one that has never begun, and not run again; it ends, as far as that is known.
+    """
+    stopped.start()
+    job_id = stopped.submit("obey", gate.path)
+    inside = gate.arrival()
+    until(lambda: stopped.job(job_id)["pid"])
+    shutil.rmtree(stopped.home.job(job_id))
+    if end == "worker killed":
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+    if end == "both killed":
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+            stopped.kill9()
+    with ended(inside.pid):
+        if end == "killed":
+            os.kill(inside.pid, signal.SIGKILL)
+        else:
+            inside.leave()
+    if end == "both killed":
+        stopped.start()
+    job = stopped.final(job_id)
+    assert (job["state"], job["attempt"]) == (state, 1)
+    assert len(stopped.starts()) == 1
+    assert stopped.puppet("tell").stdout  # the next one runs
+
+
 def files(daemon: Daemon) -> set[str]:
     root = Path(daemon.home.root)
     return {str(path.relative_to(root)) for path in root.rglob("*")}
