@@ -201,9 +201,10 @@ def test_logs_shows_and_follows_its_log(daemon: Daemon) -> None:
     """
     assert "daemon.ready" in daemon.mcli("daemon", "logs").stdout
     assert daemon.mcli("daemon", "logs", "-n", "1").stdout.count("\n") == 1
-    follower = daemon.begin(sys.executable, "-m", "mcli", "daemon", "logs", "-f", "-n", "0")
-    job_id = daemon.submit("tell")
+    follower = daemon.begin(sys.executable, "-m", "mcli", "daemon", "logs", "-f", "-n", "1")
     assert follower.stdout is not None
+    assert follower.stdout.readline()  # it is there now
+    job_id = daemon.submit("tell")
     while job_id not in follower.stdout.readline():
         assert follower.poll() is None
 

@@ -16,9 +16,10 @@ from mcli.attach import Wire
 from mcli.errors import StoreUnreadable, UnknownJob
 from mcli.handle import Job
 from mcli.home import Home
+from mcli.status import PATIENT_S
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, lines
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, lines, until
 
 SHOP = str(PROGRAMS / "shop.py")
 
@@ -349,8 +350,8 @@ def test_checks(shared: Daemon) -> None:
     """
     The three questions about the daemon have their documented keys.
     """
-    there, status, health = ask(shared, CHECKS)
-    assert there is True
+    _, status, health = ask(shared, CHECKS)
+    until(lambda: ask(shared, CHECKS)[0] is True)  # in 50 ms, or no: others may have the cores
     assert status["running"] is True
     assert status["pid"] == shared.pid
     assert set(status) == {
@@ -371,7 +372,7 @@ def test_background_is_not_available_when_switched_off(daemon: Daemon) -> None:
 
 def test_a_daemon_that_does_not_answer(shared: Daemon) -> None:
     """
-    Against a stopped daemon the answer comes within 50 ms, with all that is loaded for it.
+    Of a stopped daemon it is not waited for: the answer is no, at once.
     """
     code = """
 import time
@@ -381,11 +382,11 @@ answer = [mcli.is_background_available(), time.monotonic() - begun]
     pid = shared.pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        answers = [ask(shared, code) for _ in range(5)]  # the least: others may have the cores
+        there, took_s = ask(shared, code)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert [there for there, _ in answers] == [False] * 5
-    assert min(took_s for _, took_s in answers) < 0.05
+    assert there is False
+    assert took_s < PATIENT_S / 2  # 50 ms: tests/benchmarks/available.py
 
 
 def test_an_answer_in_pieces_does_not_stretch_the_deadline(tmp_path: Path) -> None:

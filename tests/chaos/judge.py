@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from .program import RETRIES
+from .program import AGAIN_CODE, RETRIES
 
 FINAL: Final = ("succeeded", "failed", "cancelled", "lost")
 SLACK_S: Final = 2.0
@@ -91,10 +91,9 @@ class Deaths:
         """The storm has killed the process of this attempt."""
         return self._was_killed(attempt["pid"], attempt)
 
-    def unheard(self, tag: str, attempt: dict[str, Any]) -> bool:
-        """It may have had nobody left to print to, of which the kernel tells it, and end of it."""
-        worker = attempt["worker_pid"]
-        return worker == 1 or self._was_killed(worker, attempt) or tag.split(".")[0] in self._gone
+    def unheard(self, tag: str) -> bool:
+        """Its caller may have had nobody left to print to, which the job is told, and ends of."""
+        return tag.split(".")[0] in self._gone
 
     def _was_killed(self, pid: int | None, attempt: dict[str, Any]) -> bool:
         if pid is None:
@@ -184,12 +183,11 @@ def _misjudged(
     for attempt in job.attempts:
         this = job.tag, attempt["attempt"]
         state = attempt["state"]
-        failed_by_itself = job.command == "again" and attempt["exit_code"] == 3
+        failed_by_itself = job.command == "again" and attempt["exit_code"] == AGAIN_CODE
         if state == "succeeded" and not ended[this]:
             yield "shown as done and is not"
         dead = state in ("failed", "lost") and attempt["reason"] != "not_reached"
-        # One that nobody waits for holds its own pipes, and is none the worse for that.
-        unheard = job.document["source"] == "cli" and deaths.unheard(job.tag, attempt)
+        unheard = job.document["source"] == "cli" and deaths.unheard(job.tag)
         excused = failed_by_itself or unheard or deaths.hit(attempt)
         if dead and begun[this] and not excused:
             yield "shown as dead, and nobody killed it"

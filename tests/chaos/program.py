@@ -9,6 +9,8 @@ import click
 import mcli
 
 RETRIES = 3
+AGAIN_CODE = 3
+"""With which an attempt ends that is to be tried again, when it has printed all."""
 
 
 def note(kind: str, tag: str) -> None:
@@ -45,7 +47,7 @@ def again(tag: str, lines: int, pause: float) -> str:
     """The same, but the first attempt fails at its end; and what is lost is tried again."""
     toil(tag, lines, pause)
     if os.environ.get("MCLI_ATTEMPT") == "1":
-        sys.exit(3)
+        sys.exit(AGAIN_CODE)
     return tag
 
 

@@ -29,7 +29,7 @@ from mcli.output import read_records
 from mcli.ticket import lock_holder
 
 from .judge import Deaths, Job, Line, Verdict, judge
-from .program import expected
+from .program import AGAIN_CODE, expected
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 WORKERS: Final = "12"
@@ -220,6 +220,10 @@ class Storm:
             self._dismiss(client)
             self._gone.add(str(client.args[3]))  # type: ignore[index]
 
+    def stop_client(self) -> None:
+        client = self._chance.choice(self._clients)
+        self._pause(client.pid if client is not None and client.poll() is None else None)
+
     def _dismiss(self, client: "subprocess.Popen[bytes]") -> None:
         client.kill()
         client.communicate()
@@ -312,16 +316,28 @@ class Storm:
                 yield Job(job, attempts, self._missing(job, attempts))
 
     def _missing(self, job: dict[str, Any], attempts: list[dict[str, Any]]) -> str | None:
-        """What the log of a job that succeeded does not have of what its last attempt printed."""
-        if job["state"] != "succeeded" or job["route"] != "daemon":
-            return None
+        """What the log does not have of what its attempts have printed, or has and they have not.
+
+        One that came to its end has printed all; of one that was killed it is known how it began.
+        """
         tag, lines, _ = job["argv"][-3:]
-        found, offset = b"", attempts[-1]["output_start"]
-        while block := read_records(f"{self._home.job(str(job['id']))}/output.log", offset):
-            found += b"".join(record.data for record in block)
-            offset = block[-1].next_offset
         wanted = expected(tag, int(lines))
-        return None if found == wanted else f"{len(found)} of {len(wanted)} bytes"
+        for attempt in attempts if job["route"] == "daemon" else ():
+            found = self._printed(job["id"], attempt["output_start"], attempt["output_end"])
+            whole = attempt["state"] == "succeeded" or attempt["exit_code"] == AGAIN_CODE
+            if found != wanted if whole else not wanted.startswith(found):
+                return f"attempt {attempt['attempt']}: {len(found)} of {len(wanted)} bytes"
+        return None
+
+    def _printed(self, job_id: str, offset: int, end: int | None) -> bytes:
+        found = b""
+        while block := read_records(f"{self._home.job(job_id)}/output.log", offset):
+            for record in block:
+                if end is not None and record.offset >= end:
+                    return found
+                found += record.data
+            offset = block[-1].next_offset
+        return found
 
     def _left(self) -> Iterator[tuple[str, list[str]]]:
         """What should not be there any more."""
@@ -399,6 +415,7 @@ FAULTS: Final = {
     "kill-job": Fault(Storm.kill_job, 2),
     "stop-job": Fault(Storm.stop_job, 1),
     "kill-client": Fault(Storm.kill_client, 1),
+    "stop-client": Fault(Storm.stop_client, 1),
     "kill-both": Fault(Storm.kill_both, 1),
     "kill-all": Fault(Storm.kill_all, 1),
     "fill-disk": Fault(Storm.fill_disk, 1),

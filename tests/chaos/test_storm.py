@@ -1,6 +1,6 @@
 """A short storm; the long one is ``python -m tests.chaos``. And that its judge can see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,10 @@ def found(
     jobs: list[Job],
     notes: list[list[str]] = TOLD,
     killed: Mapping[int, list[float]] | None = None,
+    gone: Set[str] = frozenset(),
 ) -> list[str]:
-    return sorted(
-        kind
-        for kind, each in judge(ledger, notes, jobs, Deaths(killed or {}, set())).wrong.items()
-        if each
-    )
+    verdict = judge(ledger, notes, jobs, Deaths(killed or {}, set(gone)))
+    return sorted(kind for kind, each in verdict.wrong.items() if each)
 
 
 def test_what_is_right_is_found_right() -> None:
@@ -111,11 +109,16 @@ def test_who_was_killed_may_be_dead() -> None:
 
 
 def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
-    """One that is waited for has nobody left to print to; one that is not, writes on."""
-    killed = {6: [SECOND + 1.5]}
-    assert found([line("S")], [job("failed", source="cli")], killed=killed) == []
-    wrong = found([line("S")], [job("failed")], killed=killed)
-    assert wrong == ["shown as dead, and nobody killed it"]
+    """One that is waited for has nobody left to print to; one that is not, writes on.
+
+    That its worker was killed is no excuse: others read then.
+    """
+    wrong = ["shown as dead, and nobody killed it"]
+    waited = job("failed", source="cli")
+    assert found([line("S")], [waited], gone={"c1"}) == []
+    assert found([line("S")], [waited], gone={"c2"}) == wrong
+    assert found([line("S")], [waited], killed={6: [SECOND + 1.5]}) == wrong
+    assert found([line("S")], [job("failed")], gone={"c1"}) == wrong
 
 
 def test_the_table_holds_a_wrong_against_the_faults_that_hit_its_job(tmp_path: Path) -> None:
