@@ -55,4 +55,7 @@ def obey(stop: Callable[[], None], clear: Callable[[], None]) -> None:
         loop.add_signal_handler(number, begin)
     loop.add_signal_handler(signal.SIGHUP, hung_up)
     signal.signal(signal.SIGQUIT, now)
-    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    # All threads by a handler of Python's, for which they stand still: while they run, to read
+    # their stacks can end the process. The thread that is hit tells its own in any case.
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: faulthandler.dump_traceback(sys.stderr))
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=False, chain=True)

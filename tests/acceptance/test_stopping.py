@@ -90,9 +90,8 @@ def test_stacks_are_told(stopped: Daemon) -> None:
     stopped.executed = True  # so that its main thread begins where a user's does
     daemon = stopped.start()
     os.kill(daemon.pid, signal.SIGUSR1)
-    until_logged(daemon, "_run_module_as_main")  # where the main thread began, which comes last
-    assert "store.py" in log(daemon)
-    assert "run_forever" in log(daemon)
+    for words in ("_run_module_as_main", "run_forever", "store.py"):
+        until_logged(daemon, words)
     assert daemon.puppet("tell").returncode == 0
 
 
