@@ -11,6 +11,7 @@ import os
 from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
+from mcli.ticket import started_ticks
 
 _TOLD: Final = (
     "id",
@@ -64,11 +65,9 @@ def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(card_path(folder), flags, 0o600)
     try:
-        view = memoryview(
-            json.dumps(
-                {**card, "worker_pid": os.getpid(), "began_s": now_s, "pipes": pipes}
-            ).encode("ascii")
-        )
+        ours = {"worker_pid": os.getpid(), "worker_ticks": started_ticks(os.getpid())}
+        told = {**card, **ours, "began_s": now_s, "pipes": pipes}
+        view = memoryview(json.dumps(told).encode("ascii"))
         while view:
             view = view[os.write(fd, view) :]
     finally:
@@ -98,6 +97,12 @@ def read_worker(folder: str) -> int | None:
     """The process that has begun the newest attempt: to be asked while that one lives."""
     worker_pid = _read(folder).get("worker_pid")
     return worker_pid if isinstance(worker_pid, int) else None
+
+
+def read_worker_ticks(folder: str) -> int | None:
+    """When that process started, as ``ticket.started_ticks`` has it; None: that is not known."""
+    ticks = _read(folder).get("worker_ticks")
+    return ticks if isinstance(ticks, int) else None
 
 
 def read_pipes(folder: str) -> Pipes:

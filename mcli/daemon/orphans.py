@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from mcli.card import read_pipes, read_worker
+from mcli.card import read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import Vigil, insist, persist
@@ -50,11 +50,11 @@ class Orphans:
         self._requeue = requeue
         self._spawn = spawn
 
-    def bereave(self, live: Live, worker_pid: int) -> None:
+    def bereave(self, live: Live, worker_pid: int, ticks: int | None = None) -> None:
         """Its worker cannot be heard any more: it comes back, or it is gone."""
         live.end_vigil()
         take_over = partial(insist, partial(self._take_over, live, live.attempt))
-        live.vigil = Vigil(worker_pid, take_over)
+        live.vigil = Vigil(worker_pid, take_over, ticks=ticks)
 
     def adopt(self, live: Live) -> None:
         """A running job of an earlier daemon."""
@@ -64,9 +64,10 @@ class Orphans:
             owner = holder(self._home.job(live.id), live.attempt)
             live.note_pid(owner.pid if owner else None)
         self.watch(live, live.attempt)
-        worker_pid = live.info.worker_pid or read_worker(self._home.job(live.id))
+        folder = self._home.job(live.id)
+        worker_pid = live.info.worker_pid or read_worker(folder)
         if worker_pid is not None:
-            self.bereave(live, worker_pid)
+            self.bereave(live, worker_pid, read_worker_ticks(folder))
 
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""

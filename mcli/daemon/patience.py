@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from mcli.ticket import started_ticks
+
 log = logging.getLogger("mcli.jobs")
 
 AGAIN_S: Final = 1.0
@@ -34,11 +36,16 @@ async def persist(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class Vigil:
-    """Calls *then* once the process has ended: now, if it has. Never after ``close``."""
+    """Calls *then* once the process has ended: now, if it has. Never after ``close``.
 
-    def __init__(self, pid: int, then: Callable[[], None]) -> None:
+    Args:
+        ticks: When it started, of ``started_ticks``: another one of its number is not meant.
+    """
+
+    def __init__(self, pid: int, then: Callable[[], None], *, ticks: int | None = None) -> None:
         self._pid = pid
         self._then = then
+        self._ticks = ticks
         self._process: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._begin()
@@ -52,6 +59,9 @@ class Vigil:
         except OSError:  # no descriptors are left
             self._timer = loop.call_later(AGAIN_S, self._begin)
         else:
+            if self._ticks not in (None, started_ticks(self._pid)):
+                self._gone()
+                return
             loop.add_reader(self._process, self._gone)
 
     def _gone(self) -> None:

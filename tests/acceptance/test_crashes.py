@@ -1,5 +1,6 @@
 """What a crash leaves true: of the daemon, a worker, a job or a caller, at each moment."""
 
+import json
 import os
 import signal
 import socket
@@ -548,6 +549,29 @@ def test_cancel_when_daemon_and_worker_were_killed(stopped: Daemon, gate: Gate) 
     daemon.mcli("cancel", job_id)
     assert daemon.final(job_id)["state"] == "cancelled"
     assert gone(inside.pid)
+
+
+def test_worker_whose_number_is_anothers(stopped: Daemon, gate: Gate) -> None:
+    """
+    Daemon and worker are dead, and a stranger has the worker's number: the next daemon does not
+    wait for him, and looks after the job.
+    """
+    job_id = stopped.start().submit("obey", gate.path)
+    inside = gate.arrival()
+    until(lambda: stopped.job(job_id)["pid"])
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        stopped.kill9()
+    stranger = stopped.begin("sleep", "600")
+    card = Path(stopped.home.job(job_id), "job.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"worker_pid": stranger.pid}))
+    with closing(sqlite3.connect(stopped.home.database)) as store, store:
+        store.execute("UPDATE jobs SET worker_pid = ? WHERE id = ?", [stranger.pid, job_id])
+    stopped.start()
+    with ended(inside.pid):
+        stopped.mcli("cancel", job_id)
+    assert stopped.final(job_id)["state"] == "cancelled"
+    stranger.kill()
 
 
 def test_process_of_a_lost_job_is_known(stopped: Daemon, gate: Gate) -> None:
