@@ -102,7 +102,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.daemon = Daemon(folder, MCLI_GRACE="1").start()
+        self.daemon = Daemon(folder, MCLI_GRACE="1", MCLI_RECONNECT="60").start()
         self.told: list[Told] = []
         self.watching = False
         """Whether something may stop itself: all processes have to be looked at."""
