@@ -36,10 +36,10 @@ from mcli.version import PROTOCOL
 ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
 
-LEAVE_PRESSES: Final = 3
 AGAIN_S: Final = 0.1
 """Seconds until a daemon that has gone away is looked for again."""
 
+LEAVE_PRESSES: Final = 3
 LEAVE_WITHIN_S: Final = 2.0
 """So many Ctrl-C in so many seconds leave a job that does not end."""
 

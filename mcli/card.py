@@ -8,6 +8,7 @@ that nobody sets; and by what its streams are known, should nobody be left who h
 
 import json
 import os
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
@@ -30,6 +31,10 @@ _TOLD: Final = (
     "source",
     "on_finish",
 )
+
+
+_ticks_of: Final = cache(started_ticks)
+"""A worker asks for its own only, once and not for each attempt."""
 
 
 def card_of(info: JobInfo) -> dict[str, Any]:
@@ -65,7 +70,7 @@ def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(card_path(folder), flags, 0o600)
     try:
-        ours = {"worker_pid": os.getpid(), "worker_ticks": started_ticks(os.getpid())}
+        ours = {"worker_pid": os.getpid(), "worker_ticks": _ticks_of(os.getpid())}
         told = {**card, **ours, "began_s": now_s, "pipes": pipes}
         view = memoryview(json.dumps(told).encode("ascii"))
         while view:
