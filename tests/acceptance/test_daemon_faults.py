@@ -405,6 +405,7 @@ def test_directory_of_a_running_job_is_removed(
     if end == "worker killed":
         with ended(inside.ppid):
             os.kill(inside.ppid, signal.SIGKILL)
+        until(lambda: os.path.isdir(stopped.home.job(job_id)))  # or its end is nowhere written
     if end == "both killed":
         with ended(inside.ppid):
             os.kill(inside.ppid, signal.SIGKILL)
