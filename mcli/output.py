@@ -89,17 +89,17 @@ class Log:
 
     def __init__(self, path: str, *, whole: int = 0, most: int | None = None) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        self.most = most
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            self._cut = read_cut(path)
+            if self._cut is not None and whole < self._cut.end:
+                whole = self._cut.end
+            self.size = _mend(self._fd, whole)
+        except BaseException:
             os.close(self._fd)
             raise
-        self._path = path
-        self._cut = read_cut(path)
-        self.most = most
-        if self._cut is not None and whole < self._cut.end:
-            whole = self._cut.end
-        self.size = _mend(self._fd, whole)
         self._edge = self._cut.start if self._cut is not None else None
         """Where the first half ends."""
 

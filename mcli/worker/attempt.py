@@ -66,7 +66,11 @@ def _translates(master: int | None) -> bool:
 
 
 class Attempt:
-    """A job process at work, seen from its worker."""
+    """A job process at work, seen from its worker.
+
+    Raises:
+        OSError: Too many files are open, say; none is left open.
+    """
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -74,11 +78,15 @@ class Attempt:
         self.status: int | None = None
         self.reached = order.invocation.replay is None
         self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
-        self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.plugs.discard)
+            self.log = Log(os.path.join(order.folder, "output.log"), most=order.output_max)
+            undo.callback(self.log.close)
+            self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.pop_all()
         self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
         """Inodes by which what holds one of them is known to be of this job."""
 
-        self.log = Log(os.path.join(order.folder, "output.log"), most=order.output_max)
         self.unmute: bytes = (
             b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
         )
@@ -125,6 +133,13 @@ class Attempt:
         """SIGKILL has been sent on purpose."""
 
         self._oom_kills = 0
+
+    def discard(self) -> None:
+        """Close all that is open for it: it is not begun."""
+        self.plugs.discard()
+        self.log.close()
+        os.close(self.control)
+        os.close(self.control_end)
 
     def known_pipes(self) -> Pipes:
         """By what its streams are known when nobody holds them any more."""

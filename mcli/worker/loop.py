@@ -278,9 +278,9 @@ class Worker:
             if job is not None:
                 return job
         assert self._spare is not None
-        spare, self._spare = self._spare, None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
         attempt = Attempt(order)
+        spare, self._spare = self._spare, None
         with contextlib.suppress(OSError):  # a full disk
             write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
         attempt.begin(spare)

@@ -19,7 +19,11 @@ END_OF_INPUT = b"\x04" * 64
 
 
 class Plugs:
-    """Descriptors of one attempt. Whoever holds them closes them."""
+    """Descriptors of one attempt. Whoever holds them closes them.
+
+    Raises:
+        OSError: Too many are open, say; none is left open.
+    """
 
     def __init__(
         self, stdio: tuple[Stdio, Stdio, Stdio], terminal: Terminal | None, fds: Sequence[int]
@@ -32,19 +36,25 @@ class Plugs:
         self._slave: int | None = None
         self._passed = list(fds)
         self.job: list[int | None] = []
-        if "tty" in stdio:
-            self._open_terminal(terminal or Terminal(24, 80))
-        self.job = [self._input(stdio[0]), self._output(stdio[1], Stream.STDOUT)]
-        self.job.append(self.job[1] if stdio[2] == "out" else self._output(stdio[2], Stream.STDERR))
+        try:
+            if "tty" in stdio:
+                self._open_terminal(terminal or Terminal(24, 80))
+            self.job.append(self._input(stdio[0]))
+            out = self._output(stdio[1], Stream.STDOUT)
+            self.job.append(out)
+            self.job.append(out if stdio[2] == "out" else self._output(stdio[2], Stream.STDERR))
+        except BaseException:
+            self.discard()
+            raise
 
     def _open_terminal(self, terminal: Terminal) -> None:
         self.master, self._slave = os.openpty()
+        self.readers[self.master] = Stream.TTY
         os.set_inheritable(self.master, False)
         os.set_blocking(self.master, False)  # whoever reads it has others to serve
         if terminal.attributes:
             termios.tcsetattr(self._slave, termios.TCSANOW, terminal.attributes)
         self.resize(terminal.rows, terminal.cols)
-        self.readers[self.master] = Stream.TTY
 
     def _input(self, plug: Stdio) -> int | None:
         if plug == "tty":
@@ -78,6 +88,12 @@ class Plugs:
         for fd in ends:
             os.close(fd)
         self.job, self._slave, self._passed = [], None, []
+
+    def discard(self) -> None:
+        """Close what was opened here: there is no job for it. What was passed is the caller's."""
+        for fd in {*self.readers, *self.job, self._slave}.difference(self._passed):
+            if fd is not None:
+                os.close(fd)
 
     def handed_over(self) -> list[int]:
         """What the job process needs, in the order in which ``plug_in`` takes it."""
