@@ -139,7 +139,10 @@ class Wire:
         except OSError as error:
             self.socket.close()
             raise DaemonError(f"cannot reach the daemon: {error}") from error
-        if not _same_user(self.socket):
+        self.peer, uid = _peer(self.socket)
+        """The process that listens."""
+
+        if uid != os.geteuid():
             self.socket.close()
             raise DaemonError(f"another user's process listens at {home.attach_socket}; not used")
 
@@ -193,11 +196,13 @@ class Wire:
         self.socket.close()
 
 
-def _same_user(connection: socket.socket) -> bool:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """The process at the other end, and its user; (0, ours) where the system does not tell."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True
+        return 0, os.geteuid()
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return bool(struct.unpack("3i", credentials)[1] == os.geteuid())
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return pid, uid
 
 
 def refusal(payload: dict[str, Any]) -> DaemonError:

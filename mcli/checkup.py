@@ -23,7 +23,7 @@ from mcli.errors import BadSetting, DaemonError, MCLIError, UnsafeHome
 from mcli.home import Home
 from mcli.listener import owner_uid
 from mcli.settings import Settings, origins
-from mcli.status import ask
+from mcli.status import ask, is_stopped
 from mcli.store import examination
 from mcli.ticket import lock_holder
 from mcli.version import __version__
@@ -286,7 +286,7 @@ def _answers(home: Home, pid: int) -> Generator[Finding, None, dict[str, Any] | 
 
 
 def _silent(pid: int) -> Finding:
-    if _process_state(pid) in ("T", "t"):
+    if is_stopped(pid):
         advice = f"run: kill -CONT {pid}"
         return _wrong("daemon", f"pid {pid} was stopped by a signal, and answers nobody", advice)
     return _wrong(
@@ -302,14 +302,6 @@ def _program(pid: int) -> str:
         return os.readlink(f"/proc/{pid}/exe")
     except OSError:
         return "of an unknown interpreter"
-
-
-def _process_state(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
 
 
 def _sockets(home: Home) -> Iterator[Finding]:

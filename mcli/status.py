@@ -21,6 +21,7 @@ PATIENT_S: Final = 5.0
 def is_background_available() -> bool:
     """Whether a command would be run in the background now. Takes at most 50 ms.
 
+    True also of a daemon that is too busy to answer in that time, but not of a stopped one.
     True inside a job: it is in the background already.
     """
     if "MCLI_JOB_ID" in os.environ:
@@ -28,8 +29,25 @@ def is_background_available() -> bool:
     from mcli.settings import Settings
 
     try:
-        return Settings.load().enabled and bool(ask(Home.find(), QUICK_S)["running"])
+        if not Settings.load().enabled:
+            return False
+        wire = Wire(Home.find(), QUICK_S)
+        try:
+            return bool(_ping(wire, QUICK_S)["running"])
+        except TimeoutError:
+            return not is_stopped(wire.peer)
+        finally:
+            wire.close()
     except (MCLIError, OSError, ValueError):
+        return False
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped that process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:  # it has ended
         return False
 
 
@@ -96,14 +114,17 @@ def _check(ok: bool, good: str, bad: str) -> dict[str, Any]:
 
 def ask(home: Home, timeout_s: float) -> dict[str, Any]:
     """What the daemon of *home* says of itself, within so many seconds."""
-    deadline = time.monotonic() + timeout_s
     wire = Wire(home, timeout_s)
     try:
-        wire.deadline = deadline
-        wire.send(frames.PING, {"protocol": PROTOCOL})
-        kind, answer = wire.answer()
+        return _ping(wire, timeout_s)
     finally:
         wire.close()
+
+
+def _ping(wire: Wire, timeout_s: float) -> dict[str, Any]:
+    wire.deadline = time.monotonic() + timeout_s
+    wire.send(frames.PING, {"protocol": PROTOCOL})
+    kind, answer = wire.answer()
     if kind == frames.REFUSED:
         raise refusal(answer)
     return answer
