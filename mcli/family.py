@@ -9,8 +9,9 @@ id in the environment that it was executed with, or by a pipe of the job that it
 import contextlib
 import os
 import signal
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 PART_S: Final = 0.1
 """Seconds in which what a job has left may end by itself, as what reads its output does."""
@@ -82,6 +83,19 @@ def holds(pid: int, pipes: Collection[int]) -> bool:
     return False
 
 
+def written(pid: int) -> set[int]:
+    """The pipes, by their inodes, that *pid* can write to."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                path = f"/proc/{pid}/fd/{name}"
+                kind, _, inode = os.readlink(path).partition(":")
+                if kind == "pipe" and os.lstat(path).st_mode & stat.S_IWUSR:
+                    found.add(int(inode[1:-1]))
+    return found
+
+
 def children(pid: int) -> set[int]:
     """The children of *pid*, those that have ended and are not reaped among them."""
     found: set[int] = set()
@@ -127,7 +141,8 @@ def lives(pid: int) -> bool:
 def strays(leader: int, job_id: str) -> set[int]:
     """What is known to be of the job by session or mark, wherever it is, but for its leader.
 
-    Looks at every process there is: for when nobody is their parent who could tell them.
+    Looks at every process there is: for when nobody is their parent who could tell them. To be
+    asked while the leader lives, or has just ended: later its session may be a stranger's.
     """
     ours = os.getpid()
     return {
@@ -138,6 +153,33 @@ def strays(leader: int, job_id: str) -> set[int]:
         and lives(pid)
         and not is_daemon(pid)
     }
+
+
+class Traces(NamedTuple):
+    """By what living processes are known to be of some job, whoever their parent is."""
+
+    marks: dict[str, set[int]]
+    """Processes by the id of the job that they are marked with."""
+
+    pipes: dict[int, set[int]]
+    """Processes by the pipe that they can write to."""
+
+    def of(self, job_id: str, pipes: Collection[int]) -> set[int]:
+        """Those of a job that has these pipes."""
+        return self.marks.get(job_id, set()).union(*(self.pipes.get(i, set()) for i in pipes))
+
+
+def traces() -> Traces:
+    """One look at every process there is, for any number of jobs."""
+    found = Traces({}, {})
+    for pid in _processes():
+        job_id, pipes = mark(pid), written(pid)
+        if (job_id or pipes) and pid != os.getpid() and lives(pid) and not is_daemon(pid):
+            if job_id:
+                found.marks.setdefault(job_id, set()).add(pid)
+            for inode in pipes:
+                found.pipes.setdefault(inode, set()).add(pid)
+    return found
 
 
 def members(leader: int, job_id: str) -> set[int]:

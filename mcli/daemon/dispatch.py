@@ -717,8 +717,12 @@ class Dispatcher:
             info = await asyncio.to_thread(recovery.settle, job_id, self._store, self.home)
             if info.is_final:
                 self._tell_ended(info)
+            elif job_id not in self._live and info.route == "daemon":
+                self.adopt(info)
+            live = self._live.get(job_id)
             self.look()  # it may be queued again
-            return info
+        if live is None:
+            return self.get(job_id)
         attempt, deadline = live.attempt, time.monotonic() + REPORT_S
         while live.is_at(attempt) and (left := deadline - time.monotonic()) > 0:
             await live.changed(left)  # whoever looks after it is about to tell its end

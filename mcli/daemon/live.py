@@ -39,6 +39,9 @@ class Live:
         self.vigil: Vigil | None = None
         """For the end of a worker that is not heard of."""
 
+        self.watched: int | None = None
+        """The attempt for the end of whose process somebody waits."""
+
         self.status: int | None = None
         """How its process ended, if it was ours to wait for."""
 

@@ -12,16 +12,16 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable
 
 from mcli import family, memory
-from mcli.card import Pipes, read_began
+from mcli.card import Pipes, read_began, read_pipes
+from mcli.daemon.verdict import policy_of
+from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
-from mcli.policy import Policy
-from mcli.ticket import Identity, identify
+from mcli.ticket import Identity
 
 log = logging.getLogger("mcli.jobs")
 
@@ -39,39 +39,35 @@ class Streams:
     """The reading ends of a job's streams, kept in case its worker goes."""
 
     def __init__(self, fds: list[int], streams: list[int], unmute: bytes) -> None:
-        # Fewer than streams, if the daemon has had no descriptors left to take them.
         self.fds = dict(zip(fds, streams, strict=False))
+        self.missing = set(streams[len(fds) :])
+        """Not held: the daemon has had no descriptors left to take them, or was another one."""
+
         self.unmute = unmute
 
-    @classmethod
-    def reopened(cls, pipes: Pipes, pid: int) -> Self:
-        """Those that nobody holds any more but the process *pid*, as far as it still has them."""
-        found: dict[int, int] = {}
-        wanted = {inode: stream for stream, inode in pipes.inodes.items()}
-        with contextlib.suppress(OSError):
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    path = f"/proc/{pid}/fd/{name}"
-                    told = os.stat(path)
-                    if stat.S_ISFIFO(told.st_mode) and told.st_ino in wanted:
-                        stream = wanted.pop(told.st_ino)
-                        found[os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)] = stream
-        return cls(list(found), list(found.values()), pipes.unmute.encode())
+    def reopen(self, pipes: Pipes, pids: Iterable[int]) -> None:
+        """Take what is missing from processes that have it still."""
+        wanted = {inode: stream for stream, inode in pipes.inodes.items() if stream in self.missing}
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                for name in os.listdir(f"/proc/{pid}/fd") if wanted else ():
+                    with contextlib.suppress(OSError):
+                        path = f"/proc/{pid}/fd/{name}"
+                        told = os.stat(path)
+                        if stat.S_ISFIFO(told.st_mode) and told.st_ino in wanted:
+                            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                            self.fds[fd] = wanted.pop(told.st_ino)
+                            self.missing.discard(self.fds[fd])
 
     def close(self, stream: int | None = None) -> None:
         """Let go of one stream, or of all."""
+        if stream is not None:
+            self.missing.discard(stream)
         for fd, each in list(self.fds.items()):
             if stream in (None, each):
                 del self.fds[fd]
                 asyncio.get_running_loop().remove_reader(fd)
                 os.close(fd)
-
-
-def _identity(pid: int) -> Identity | None:
-    try:
-        return identify(pid)
-    except ProcessLookupError:  # it has just ended
-        return None
 
 
 def _left_s(folder: str, timeout_s: float) -> float:
@@ -87,18 +83,25 @@ class Orphan:
         self,
         info: JobInfo,
         folder: str,
+        process: Identity | None,
         streams: Streams,
         reached: bool,
         size: int,
         grace_s: float,
         grew: Callable[[int], None],
-        policy: Policy,
+        invocation: Invocation,
         output_max: int | None,
     ) -> None:
         assert info.pid is not None
         self._info = info
         self._pid = info.pid
-        self._process = _identity(self._pid)
+        self._process = process
+        """None: it has ended, and nothing tells which it was."""
+
+        self._over = False
+        self._seen = self._lives()
+        """Its end is seen here, so that its session is nobody else's."""
+
         self.ours = self._pid in family.children(os.getpid())
         """Whether the daemon is told how its process ends, as its parent."""
 
@@ -110,15 +113,15 @@ class Orphan:
         self._log = Log(os.path.join(folder, "output.log"), whole=size, most=output_max)
         self._reason: str | None = None
         self._grace_s = grace_s
-        self._leaves_children = policy.leave_children
-        self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}
-        self._memory_max = policy.memory_bytes
+        self._invocation = invocation
+        told = read_pipes(folder).inodes.values()
+        self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}.union(told)
+        self._memory_max = invocation.policy.memory_bytes
         self._oom_kills = memory.oom_kills()
         self._killed = False
         """SIGKILL has been sent on purpose."""
 
         self._error: str | None = None
-        self._over = False
         self._unkept = 0
         self._unkept_why: str | None = None
         self._unstored: list[tuple[int, bytes]] = []
@@ -229,7 +232,7 @@ class Orphan:
 
     def stop(self, grace_s: float, reason: str = "user") -> None:
         """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
-        if self._reason is None and not self._over:
+        if self._reason is None and self._lives():
             self._reason = reason
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
@@ -252,7 +255,7 @@ class Orphan:
     def _look(self) -> None:
         """End it if it has more memory than it may."""
         most = self._memory_max
-        if most is None or self._over or self._reason is not None:
+        if most is None or self._reason is not None or not self._lives():
             return
         if memory.used(family.descendants({self._pid}), most) > most:
             self._reason = "memory"
@@ -269,7 +272,7 @@ class Orphan:
         """
         self._over = True
         outcome = read_outcome(self._folder, self._info.attempt)
-        if not self._leaves_children and not (outcome and outcome.policy.get("leave_children")):
+        if not policy_of(self._invocation, outcome).leave_children:
             await self._hunt()
         while not self._drained():
             await asyncio.sleep(self._again_s)
@@ -293,7 +296,7 @@ class Orphan:
     async def _hunt(self) -> None:
         """End what it has left behind."""
         plan = family.hunts(time.monotonic(), self._grace_s)
-        while strays := self._strays():
+        while strays := await asyncio.to_thread(self._strays):
             if not plan:
                 log.warning("job.unkillable job_id=%s pids=%s", self._info.id, sorted(strays))
                 return
@@ -306,12 +309,9 @@ class Orphan:
             await asyncio.sleep(LOOK_S)  # nobody tells of the end of those that are not ours
 
     def _strays(self) -> set[int]:
-        roots = family.strays(self._pid, self._info.id)
-        roots |= {
-            pid
-            for pid in family.children(os.getpid())
-            if family.mark(pid) is None and family.holds(pid, self._pipes)
-        }  # never executed, in a session of its own
+        roots = family.traces().of(self._info.id, self._pipes)
+        if self._seen:
+            roots |= family.strays(self._pid, self._info.id)
         return {pid for pid in family.descendants(roots) if family.lives(pid)}
 
     def close_stream(self, stream: int) -> None:

@@ -5,6 +5,7 @@ What is noted of a job is noted of one attempt: by the time that a process is se
 its job may have begun another.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -14,12 +15,13 @@ from mcli.card import read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import Vigil, insist, persist
+from mcli.family import traces
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
 from mcli.settings import Settings
 from mcli.states import State
-from mcli.ticket import holder, revoke
+from mcli.ticket import Identity, holder, identify, revoke
 
 Work = Coroutine[Any, Any, None]
 
@@ -68,16 +70,29 @@ class Orphans:
         worker_pid = live.info.worker_pid or read_worker(folder)
         if worker_pid is not None:
             self.bereave(live, worker_pid, read_worker_ticks(folder))
+        else:
+            insist(partial(self._take_over, live, live.attempt))
 
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""
-        if live.is_at(attempt):
-            assert live.info is not None
+        if live.is_at(attempt) and live.watched != attempt:
+            live.watched = attempt
+            process = self._process(live, attempt)
             abandon = partial(self._abandon, live, attempt)
-            if live.info.pid is None:
+            if process is None:
                 self._spawn(abandon())
             else:
-                Vigil(live.info.pid, lambda: self._spawn(abandon()))
+                told = lambda: self._spawn(abandon())  # noqa: E731
+                Vigil(process.pid, told, ticks=process.started_ticks)
+
+    def _process(self, live: Live, attempt: int) -> Identity | None:
+        """The process of that attempt, though it has ended; None: it is not known."""
+        assert live.info is not None
+        with contextlib.suppress(FileNotFoundError):
+            return holder(self._home.job(live.id), attempt)
+        with contextlib.suppress(ProcessLookupError):  # somebody has removed its directory
+            return identify(live.info.pid) if live.info.pid is not None else None
+        return None
 
     def _take_over(self, live: Live, attempt: int) -> None:
         """Its worker is dead."""
@@ -89,20 +104,25 @@ class Orphans:
             return
         folder = self._home.job(live.id)
         os.makedirs(folder, mode=0o700, exist_ok=True)  # somebody may have removed it
+        process, pipes = self._process(live, attempt), read_pipes(folder)
         if live.streams is None:  # the daemon that held them has died as well
-            pipes = read_pipes(folder)
-            live.share(Streams.reopened(pipes, live.info.pid))
+            live.share(Streams([], list(pipes.inodes), pipes.unmute.encode()))
             live.reached = not pipes.unmute or log_size(folder) > pipes.start
         assert live.streams is not None
+        if live.streams.missing:
+            alive = process is not None and process.alive()
+            have = {live.info.pid} if alive else traces().of(live.id, pipes.inodes.values())
+            live.streams.reopen(pipes, have)
         live.orphan = Orphan(
             live.info,
             folder,
+            process,
             live.streams,
             live.reached,
             live.size,
             self._settings.grace_s,
             live.grow,
-            live.invocation.policy,
+            live.invocation,
             live.output_max(self._settings),
         )
         if live.info.state is State.STOPPING:
@@ -133,6 +153,8 @@ class Orphans:
     async def _try_to_abandon(self, live: Live, attempt: int) -> None:
         if live.status is None and (live.orphan is None or live.orphan.ours):
             await live.changed(REPORT_S)
+        if live.worker is not None:  # it will tell; if it does not, it is watched again
+            live.watched = None
         if live.worker is not None or not live.is_at(attempt):
             return
         if live.orphan is not None:

@@ -9,11 +9,13 @@ outcome is finished from it; of the rest it cannot be known how they ended.
 import json
 import logging
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
-from mcli import failpoint, queue
-from mcli.card import read_attempt, read_worker
-from mcli.daemon.verdict import Ending, ending_of
+from mcli import failpoint, family, queue
+from mcli.card import read_attempt, read_pipes, read_worker
+from mcli.daemon.verdict import Ending, ending_of, policy_of
 from mcli.home import Home
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
@@ -27,16 +29,19 @@ log = logging.getLogger("mcli.recovery")
 
 PAGE: Final = 200
 
+Look = Callable[[], family.Traces]
+
 
 def recover(store: Store, home: Home) -> list[JobInfo]:
-    """Settle all running jobs; those whose process lives are returned, to be adopted."""
+    """Settle all running jobs; those of which processes live are returned, to be adopted."""
     adopted: list[JobInfo] = []
+    look = cache(family.traces)  # once, and only if there is a job that has ended
     after: str | None = None
     while True:
         page = store.read(
             queue.live, states=(State.RUNNING, State.STOPPING), limit=PAGE, after=after
         )
-        adopted += [job for job in page if _lives(job, store, home)]
+        adopted += [job for job in page if _lives(job, store, home, look)]
         if len(page) < PAGE:
             return adopted
         after = page[-1].id
@@ -46,13 +51,13 @@ def settle(job_id: str, store: Store, home: Home) -> JobInfo:
     """The same for one job that nobody looks after; the job as it is then."""
     job = store.read(queue.get, job_id)
     if not job.is_final:
-        _lives(job, store, home)
+        _lives(job, store, home, family.traces)
     return store.read(queue.get, job_id)
 
 
-def _lives(job: JobInfo, store: Store, home: Home) -> bool:
+def _lives(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     if job.route == "daemon":
-        return _settle(job, store, home)
+        return _settle(job, store, home, look)
     if not caller_lives(job, home):
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
@@ -70,8 +75,8 @@ def caller_lives(job: JobInfo, home: Home) -> bool:
     return owner is not None and owner.alive()
 
 
-def _settle(job: JobInfo, store: Store, home: Home) -> bool:
-    """Put back or finish *job*; True if its process lives."""
+def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
+    """Put back or finish *job*; True if its process lives, or what that has left behind."""
     folder = home.job(job.id)
     begun = newest(folder)
     if begun > job.attempt:  # the row is older than the directory
@@ -81,7 +86,7 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
     except FileNotFoundError:
         if job.pid is not None and read_attempt(folder) != job.attempt:
             # It began in a directory that somebody has removed: what became of it is not known.
-            _end(job, store, home, ending_of(job, None, _invocation(job, store)))
+            _end(job, store, home, ending_of(job, None, _repeatable(_invocation(job, store))))
             return False
         if _revoke(job, store, folder):
             return False
@@ -97,14 +102,22 @@ def _settle(job: JobInfo, store: Store, home: Home) -> bool:
         _put_back(job, store)
         return False
     lost = Reason.WORKER_LOST if owner is None else _why(owner)
-    _end(job, store, home, ending_of(job, outcome, _invocation(job, store), lost=lost))
+    invocation = _invocation(job, store)
+    may_stay = invocation is not None and policy_of(invocation, outcome).leave_children
+    may_stay = may_stay or lost is Reason.REBOOT
+    if not may_stay and look().of(job.id, read_pipes(folder).inodes.values()):
+        return True
+    _end(job, store, home, ending_of(job, outcome, _repeatable(invocation), lost=lost))
     return False
 
 
 def _invocation(job: JobInfo, store: Store) -> Invocation | None:
-    """What it ran, if it can be run again: input that was passed to the last daemon is gone."""
     body = store.read(queue.invocation, job.id)
-    invocation = Invocation.parse(json.loads(body)) if body is not None else None
+    return Invocation.parse(json.loads(body)) if body is not None else None
+
+
+def _repeatable(invocation: Invocation | None) -> Invocation | None:
+    """What can be run again: input that was passed to the last daemon is gone."""
     return invocation if invocation is not None and invocation.stdio[0] != "fd" else None
 
 

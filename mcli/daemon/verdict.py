@@ -87,8 +87,7 @@ def ending_of(
         )
     if invocation is None:
         return ending
-    told = Policy.parse(outcome.policy) if outcome is not None else USUAL
-    policy = told if invocation.policy == USUAL else invocation.policy
+    policy = policy_of(invocation, outcome)
     wait_s = again_s(
         policy,
         state=ending.state,
@@ -99,6 +98,12 @@ def ending_of(
         rng=chance or Random(),  # noqa: S311 - nobody gains by guessing it
     )
     return replace(ending, again_s=wait_s, max_attempts=1 + policy.retries)
+
+
+def policy_of(invocation: Invocation, outcome: Outcome | None) -> Policy:
+    """What was said of how it runs: with the command itself, or by its program."""
+    told = Policy.parse(outcome.policy) if outcome is not None else USUAL
+    return told if invocation.policy == USUAL else invocation.policy
 
 
 def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:

@@ -10,7 +10,7 @@ import pytest
 
 from mcli import family
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, lines
 
 LIMITED = str(PROGRAMS / "limited.py")
 
@@ -62,6 +62,30 @@ def test_nothing_lives_after_the_end_without_a_worker(
     assert not family.lives(int(shared.output(job_id)))
 
 
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked"])
+def test_nothing_lives_after_the_end_without_daemon_and_worker(
+    daemon: Daemon, gate: Gate, kind: str, killed: bool
+) -> None:
+    """
+    The same when both were killed, and the job has ended before there was another daemon.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    inside.do(f"import limited; print(limited.{kind}())")
+    (stray,) = lines(caller, 1)
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+        daemon.kill9()
+    with ended(inside.pid):
+        inside.tell("os.kill(os.getpid(), 9)" if killed else "sys.exit(3)")
+    assert family.lives(int(stray))
+    daemon.start()
+    assert caller.wait(DEADLINE_S) == (125 if killed else 3)
+    assert daemon.job()["state"] == ("lost" if killed else "failed")
+    assert not family.lives(int(stray))
+
+
 def test_strays_are_told_apart(shared: Daemon, gate: Gate) -> None:
     """
     The end of one job ends what that one has left, and nothing of another in the same worker.
@@ -109,6 +133,27 @@ def test_children_that_may_stay(shared: Daemon, gate: Gate, kind: str) -> None:
         following = limited(shared, "leaving", gate.path)
         gate.arrival().leave()
         shared.final(following)
+        assert family.lives(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_children_that_may_stay_without_daemon_and_worker(daemon: Daemon, gate: Gate) -> None:
+    """
+    They do so, too, when the job has ended before there was another daemon.
+    """
+    caller = daemon.begin(sys.executable, LIMITED, "leaving", gate.path)
+    inside = gate.arrival()
+    inside.do("import limited; print(limited.plain())")
+    pid = int(lines(caller, 1)[0])
+    try:
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+            daemon.kill9()
+        with ended(inside.pid):
+            inside.tell("sys.exit(3)")
+        daemon.start()
+        assert caller.wait(DEADLINE_S) == 3
         assert family.lives(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
