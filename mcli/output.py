@@ -33,10 +33,6 @@ from mcli.stream import Stream
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk that may have room again later."""
 
-AGAIN_S: Final = 0.1
-AGAIN_MAX_S: Final = 1.0
-"""Seconds until it is looked whether a full disk has room again: at first, and at most."""
-
 PIECE_MAX: Final = 1 << 18
 """Bytes of output that a record has at most, as a rule."""
 
@@ -220,20 +216,6 @@ class Log:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def missing(unkept: int, why: str | None, log: Log) -> str | None:
-    """What is to be said of a job whose output is not all there, beside what is in the log.
-
-    Args:
-        unkept: Bytes that could not be stored.
-        why: What kept them from it.
-    """
-    if unkept:
-        return f"{unkept} bytes of its output could not be kept: {why}"
-    if lost := log.lost():
-        return f"somebody has removed {lost} bytes of its output while it ran"
-    return None
 
 
 def _walk(fd: int, offset: int, target: int) -> tuple[int, int]:

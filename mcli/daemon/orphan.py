@@ -12,27 +12,22 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from mcli import family, memory
+from mcli.capture import Capture, translates
 from mcli.card import Pipes, read_began, read_pipes
 from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome
-from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
+from mcli.stream import Stream
 from mcli.ticket import Identity
 
 log = logging.getLogger("mcli.jobs")
 
 LOOK_S = 0.05
 """Seconds between two looks for what a job has left behind."""
-
-HELD_BYTES = 1 << 18
-"""Bytes of withheld output that are kept, for the case that the body is never reached."""
-
-READS_MAX = 64
-"""At its end a job's stream holds less than so many reads give; what comes after is another's."""
 
 
 class Streams:
@@ -107,10 +102,14 @@ class Orphan:
 
         self._folder = folder
         self._streams = streams
-        self._kinds = dict(streams.fds)
-        self._held = {} if reached or not streams.unmute else dict.fromkeys(streams.fds, b"")
         self._grew = grew
-        self._log = Log(os.path.join(folder, "output.log"), whole=size, most=output_max)
+        self._capture = Capture(
+            folder,
+            whole=size,
+            most=output_max,
+            muted=streams.fds.values() if streams.unmute and not reached else (),
+            unmute=streams.unmute,
+        )
         self._reason: str | None = None
         self._grace_s = grace_s
         self._invocation = invocation
@@ -122,13 +121,6 @@ class Orphan:
         """SIGKILL has been sent on purpose."""
 
         self._error: str | None = None
-        self._unkept = 0
-        self._unkept_why: str | None = None
-        self._unstored: list[tuple[int, bytes]] = []
-        """What was read when the disk turned out to be full, to be stored when it has room."""
-
-        self._full = False
-        self._again_s = AGAIN_S
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
         self._look_timer: asyncio.TimerHandle | None = None
@@ -142,84 +134,46 @@ class Orphan:
         for fd in self._streams.fds:
             asyncio.get_running_loop().add_reader(fd, self._read, fd)
 
-    def _read(self, fd: int) -> bool:
-        """Move what a stream has into the log, once; False when it has nothing now, or no room."""
-        if fd not in self._held and self._move(fd):
-            return not self._full
-        try:
-            data = os.read(fd, self._log.piece)
-        except BlockingIOError:
-            return False
-        except OSError:  # the terminal's other side is closed
-            data = b""
-        if not data:
-            self._streams.close(self._streams.fds[fd])
-            return False
-        data = self._heard(fd, data)
-        self._keep(self._streams.fds[fd], data)
-        return not self._full
+    def _read(self, fd: int) -> None:
+        """Move what a stream has into the log, once."""
+        with self._growing(fd) as stream:
+            try:
+                self._capture.read(stream, fd)
+            except EOFError:
+                self._streams.close(stream)
 
-    def _move(self, fd: int) -> bool:
-        """Whether there is no more to do: it was moved, or waits in the pipe for room."""
-        try:
-            moved = self._log.move(self._streams.fds[fd], fd, self._log.piece)
-        except OSError as error:
-            if error.errno in FULL:
-                self._wait_for_room()
-            return self._full
-        if moved:
-            self._again_s = AGAIN_S
-            self._grew(self._log.size)
-        return moved
+    def _catch_up(self, fd: int) -> None:
+        with self._growing(fd) as stream:
+            self._capture.catch_up(stream, fd)
 
-    def _keep(self, stream: int, data: bytes) -> None:
-        if data:
-            self._unstored.append((stream, data))
-            if not self._full:
-                self._store()
-
-    def _store(self) -> None:
-        try:
-            while self._unstored:
-                self._log.append(*self._unstored[0])
-                del self._unstored[0]
-                self._again_s = AGAIN_S
-                self._grew(self._log.size)
-        except OSError as error:
-            if error.errno in FULL:
-                self._wait_for_room()
-                return
-            lost = sum(len(data) for _, data in self._unstored)
-            self._unkept, self._unkept_why = self._unkept + lost, error.strerror
-            self._unstored.clear()
-            with contextlib.suppress(OSError):
-                self._log.declare(lost)
+    @contextlib.contextmanager
+    def _growing(self, fd: int) -> Iterator[int]:
+        """Tell what has come of a stream, and wait if there was no room for it."""
+        stream, size, full = self._streams.fds[fd], self._capture.log.size, self._capture.full
+        if stream == Stream.TTY:
+            self._capture.line_ends = translates(fd)
+        yield stream
+        if self._capture.log.size != size:
+            self._grew(self._capture.log.size)
+        if self._capture.full and not full:
+            self._wait_for_room()
 
     def _wait_for_room(self) -> None:
         """Read nothing for now: who writes waits, as on a slow disk."""
-        self._full = True
         loop = asyncio.get_running_loop()
         for fd in self._streams.fds:
             loop.remove_reader(fd)
-        self._timers.append(loop.call_later(self._again_s, self._try_again))
-        self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
+        assert self._capture.again_at is not None
+        again_s = self._capture.again_at - time.monotonic()
+        self._timers.append(loop.call_later(again_s, self._try_again))
 
     def _try_again(self) -> None:
-        self._full = False
-        self._store()
-        if not self._full and not self._over:
+        self._capture.try_again()
+        self._grew(self._capture.log.size)
+        if self._capture.full:
+            self._wait_for_room()
+        elif not self._over:
             self._listen()
-
-    def _heard(self, fd: int, data: bytes) -> bytes:
-        """What of *data* comes after the mark that the body is reached."""
-        if fd not in self._held:
-            return data
-        before, mark, after = (self._held[fd] + data).partition(self._streams.unmute)
-        if mark:
-            del self._held[fd]
-            return after
-        self._held[fd] = before[-HELD_BYTES:]
-        return b""
 
     def signal(self, number: int) -> None:
         """To its process group, while its number is its own."""
@@ -275,12 +229,12 @@ class Orphan:
         if not policy_of(self._invocation, outcome).leave_children:
             await self._hunt()
         while not self._drained():
-            await asyncio.sleep(self._again_s)
-        told = missing(self._unkept, self._unkept_why, self._log)
+            await asyncio.sleep(LOOK_S)
+        told = self._capture.missing()
         self.close()
         if outcome is None and status is None and self._reason is None:
             return None
-        outcome = outcome or Outcome(reached=not self._held)
+        outcome = outcome or Outcome(reached=not self._capture.muted)
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
             if code == -signal.SIGKILL and not self._killed:
@@ -321,20 +275,14 @@ class Orphan:
                 self._catch_up(fd)
         self._streams.close(stream)
 
-    def _catch_up(self, fd: int) -> None:
-        for _ in range(READS_MAX):
-            if self._full or fd not in self._streams.fds or not self._read(fd):
-                break
-
     def _drained(self) -> bool:
         """Whether all that was in the streams at its end is stored."""
         for fd in list(self._streams.fds):
             self._catch_up(fd)
-        if not self._full:
-            for fd, data in self._held.items():  # unheard: its worker may have had the mark
-                self._keep(self._kinds[fd], data)
-            self._held = dict.fromkeys(self._held, b"")
-        return not self._full
+        if not self._capture.full:
+            self._capture.finish()
+            self._capture.release()  # unheard: its worker may have had the mark
+        return not self._capture.full
 
     def close(self) -> None:
         """Do no more for it: it has ended, or its worker is back."""
@@ -343,4 +291,4 @@ class Orphan:
                 timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
-        self._log.close()
+        self._capture.log.close()

@@ -3,7 +3,6 @@ One attempt as its worker sees it: a child process, what it prints, and when it 
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -17,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcli import family, memory
+from mcli.capture import Capture, translates
 from mcli.card import Pipes
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
-from mcli.output import AGAIN_MAX_S, AGAIN_S, FULL, Log, missing
-from mcli.stream import Stream
 from mcli.worker import journal
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
@@ -29,9 +27,6 @@ from mcli.worker.spare import Spare
 REACHED: Final = "reached"
 """What a job tells its worker when its body is next. Else it tells what its command says of
 itself, as an object: each is a line of JSON."""
-
-HELD_BYTES: Final = 1 << 16
-"""Bytes of withheld output that are kept, for the case that the body is never reached."""
 
 _KEY_SIGNALS: Final = (
     (termios.VINTR, signal.SIGINT),
@@ -59,12 +54,6 @@ class Order:
     fds: list[int] = field(default_factory=list)
 
 
-def _translates(master: int | None) -> bool:
-    """Whether the terminal makes a carriage return and a newline of each newline."""
-    wanted = termios.OPOST | termios.ONLCR
-    return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
-
-
 class Attempt:
     """A job process at work, seen from its worker.
 
@@ -78,42 +67,31 @@ class Attempt:
         self.status: int | None = None
         self.reached = order.invocation.replay is None
         self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.plugs.discard)
-            self.log = Log(os.path.join(order.folder, "output.log"), most=order.output_max)
-            undo.callback(self.log.close)
-            self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            undo.pop_all()
-        self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
-        """Inodes by which what holds one of them is known to be of this job."""
-
         self.unmute: bytes = (
             b"" if self.reached else f"\x02mcli {secrets.token_hex(16)}\x03".encode()
         )
         """What the job writes to each of its streams when its body is reached."""
 
-        self._held = dict.fromkeys(self.plugs.readers.values(), b"") if self.unmute else {}
-        self._keys = b""
-        self._line_ends = _translates(self.plugs.master)
-        self._return = b""
-        """A carriage return at the end of what was read: it may belong to a line end."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.plugs.discard)
+            self.capture = Capture(
+                order.folder,
+                most=order.output_max,
+                muted=self.plugs.readers.values() if self.unmute else (),
+                unmute=self.unmute,
+            )
+            undo.callback(self.capture.log.close)
+            self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            undo.pop_all()
+        self.capture.line_ends = translates(self.plugs.master)
+        self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
+        """Inodes by which what holds one of them is known to be of this job."""
 
+        self._keys = b""
         self._told = b""
         """The beginning of a line that the job has not told in full."""
 
         self._policy: dict[str, Any] = {}
-        self._unkept = 0
-        """Bytes of output that are not in the log, and never will be."""
-
-        self._unkept_why: str | None = None
-        self._unstored: list[tuple[Stream, bytes]] = []
-        """What was read when the disk turned out to be full, to be stored when it has room."""
-
-        self.full = False
-        """Nothing is read now, for want of room: who writes waits, as on a slow disk."""
-
-        self._again_at: float | None = None
-        self._again_s = AGAIN_S
         self._hunt_at: float | None = None
         self._hunts: list[tuple[float, int]] | None = None
         """What strays are sent, and when; the first is next. None: it has not ended."""
@@ -137,7 +115,7 @@ class Attempt:
     def discard(self) -> None:
         """Close all that is open for it: it is not begun."""
         self.plugs.discard()
-        self.log.close()
+        self.capture.log.close()
         os.close(self.control)
         os.close(self.control_end)
 
@@ -148,7 +126,7 @@ class Attempt:
             for fd, stream in self.plugs.readers.items()
             if fd != self.plugs.master
         }
-        return Pipes(inodes, self.unmute.decode(), self.log.size)
+        return Pipes(inodes, self.unmute.decode(), self.capture.log.size)
 
     def begin(self, spare: Spare) -> None:
         """Have *spare* become this job."""
@@ -174,120 +152,25 @@ class Attempt:
 
     def read(self, fd: int) -> bool:
         """Move what *fd* has into the log, once; False at its end. Not while the disk is full."""
-        stream = self.plugs.readers[fd]
-        if fd != self.plugs.master and stream not in self._held and self._move(stream, fd):
-            return True
         try:
-            data = os.read(fd, self.log.piece)
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            if error.errno != errno.EIO:  # the terminal's other side is closed
-                raise
-            data = b""
-        if not data:
+            self.capture.read(self.plugs.readers[fd], fd)
+        except EOFError:
             return False
-        if fd == self.plugs.master:
-            data = self._as_printed(data)
-        if stream in self._held:
-            data = self._withhold(stream, data)
-        self._keep(stream, data)
         return True
 
-    def _move(self, stream: Stream, pipe: int) -> bool:
-        """Whether there is no more to do: it was moved, or waits in the pipe for room."""
-        try:
-            moved = self.log.move(stream, pipe, self.log.piece)
-        except OSError as error:
-            if error.errno in FULL:
-                self._wait_for_room()
-            return self.full
-        self._again_s = AGAIN_S
-        return moved
-
-    def _keep(self, stream: Stream, data: bytes) -> None:
-        """Add to the log. A disk that fails costs the job output, and not its life."""
-        if data:
-            self._unstored.append((stream, data))
-            if not self.full:
-                self._store()
-
-    def _store(self) -> None:
-        try:
-            while self._unstored:
-                self.log.append(*self._unstored[0])
-                del self._unstored[0]
-                self._again_s = AGAIN_S
-        except OSError as error:
-            if error.errno in FULL:
-                self._wait_for_room()
-                return
-            lost = sum(len(data) for _, data in self._unstored)
-            self._unkept, self._unkept_why = self._unkept + lost, error.strerror
-            self._unstored.clear()
-            with contextlib.suppress(OSError):
-                self.log.declare(lost)
-
-    def _wait_for_room(self) -> None:
-        self.full = True
-        self._again_at = time.monotonic() + self._again_s
-        self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
-
-    def _try_again(self) -> None:
-        """Store what waits, and read on if there was room for it."""
-        self.full, self._again_at = False, None
-        self._store()
-
-    def _as_printed(self, data: bytes) -> bytes:
-        """Without the carriage returns that the job's terminal has put before newlines.
-
-        The caller's terminal puts them there again, and a log is better without.
-        """
-        data, self._return = self._return + data, b""
-        if not self._line_ends:
-            return data
-        if data.endswith(b"\r"):
-            data, self._return = data[:-1], b"\r"
-        return data.replace(b"\r\n", b"\n")
-
-    def _withhold(self, stream: Stream, data: bytes) -> bytes:
-        """What of *data* comes after the mark that this stream is to be heard from now on."""
-        held = self._held[stream] + data
-        before, mark, after = held.partition(self.unmute)
-        if mark:
-            del self._held[stream]
-            return after
-        self._held[stream] = before[-HELD_BYTES:]
-        return b""
-
     def catch_up(self, *only: int) -> None:
-        """Everything that has been printed until now, but not for ever: others may print on."""
+        """Everything that has been printed until now."""
         for fd in only or list(self.plugs.readers):
-            end = time.monotonic() + 2.0
-            while time.monotonic() < end and not self.full and self._more(fd):
-                pass
+            self.capture.catch_up(self.plugs.readers[fd], fd)
 
     def drain(self) -> bool:
         """After the end of the process: the rest of what it has printed; False: it has no room."""
         self.catch_up()
-        if not self.full:
-            self._keep(Stream.TTY, self._return)
-            self._return = b""
+        if not self.capture.full:
+            self.capture.finish()
             if not self.reached:
-                self._release_held()
-        return not self.full
-
-    def _more(self, fd: int) -> bool:
-        import select
-
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(0)) and self.read(fd)
-
-    def _release_held(self) -> None:
-        for stream, data in self._held.items():
-            self._keep(stream, data)
-        self._held = {}
+                self.capture.release()
+        return not self.capture.full
 
     def close(self, fd: int) -> None:
         """Read no more of *fd*: the job is told when it writes there."""
@@ -318,10 +201,10 @@ class Attempt:
         """
         if self.plugs.master is None:
             return None
-        line_ends = _translates(self.plugs.master)
-        if line_ends == self._line_ends:
+        line_ends = translates(self.plugs.master)
+        if line_ends == self.capture.line_ends:
             return None
-        self._line_ends = line_ends
+        self.capture.line_ends = line_ends
         return not line_ends
 
     def write_keys(self) -> bool:
@@ -390,14 +273,15 @@ class Attempt:
         for terms in messages:
             if terms != REACHED:
                 self._deadline, self._policy = terms["deadline"], terms["policy"]
-                self.log.most = self._policy.get("output_bytes", self.log.most)
+                log = self.capture.log
+                log.most = self._policy.get("output_bytes", log.most)
                 self._watch_memory()
         self.reached = self.reached or REACHED in messages
         return REACHED in messages
 
     def due_s(self) -> float | None:
         """Seconds until ``tick`` has something to do, or None."""
-        plans = (self._deadline, self._kill_at, self._look_at, self._again_at, self._hunt_at)
+        plans = (self._deadline, self._kill_at, self._look_at, self.capture.again_at, self._hunt_at)
         times = [at for at in plans if at is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -412,8 +296,8 @@ class Attempt:
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + memory.LOOK_S
             self._look()
-        if self._again_at is not None and now >= self._again_at:
-            self._try_again()
+        if self.capture.again_at is not None and now >= self.capture.again_at:
+            self.capture.try_again()
 
     def _kill(self) -> None:
         """SIGKILL to all of it, again and again: one may fork meanwhile."""
@@ -499,7 +383,7 @@ class Attempt:
         """What it came to, when all that it has printed is stored."""
         outcome = self._outcome
         assert outcome is not None
-        told = missing(self._unkept, self._unkept_why, self.log)
+        told = self.capture.missing()
         if told and outcome.exit_code == 0:
             outcome.error = told
             self._write(outcome)
@@ -512,5 +396,5 @@ class Attempt:
             "attempt": self.order.attempt,
             "pid": self.pid,
             "reached": self.reached,
-            "size": self.log.size,
+            "size": self.capture.log.size,
         }

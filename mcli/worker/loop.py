@@ -219,7 +219,7 @@ class Worker:
 
     def _watch_master(self, attempt: Attempt) -> None:
         master = attempt.plugs.master
-        if master is not None and not attempt.full:
+        if master is not None and not attempt.capture.full:
             more = attempt.write_keys()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if more else 0)
             if self._selector.get_key(master).events != events:
@@ -328,7 +328,7 @@ class Worker:
             attempt.tick()
             if attempt.status is not None:
                 self._settle(attempt)
-        if attempt.full:  # nobody reads: the job waits in its next write
+        if attempt.capture.full:  # nobody reads: the job waits in its next write
             for fd in attempt.plugs.readers:
                 if fd in self._selector.get_map():
                     self._selector.unregister(fd)
@@ -340,7 +340,9 @@ class Worker:
             self._watch_master(attempt)
             raw = attempt.mode_changed()
             if raw is not None:
-                self._tell(frames.MODE, job=attempt.order.job, raw=raw, size=attempt.log.size)
+                self._tell(
+                    frames.MODE, job=attempt.order.job, raw=raw, size=attempt.capture.log.size
+                )
         if attempt.read(fd):
             self._grew.add(attempt.order.job)
         else:
@@ -350,7 +352,7 @@ class Worker:
         for job in self._grew:
             attempt = self._attempts.get(job)
             if attempt is not None:
-                self._tell(frames.GREW, job=job, size=attempt.log.size)
+                self._tell(frames.GREW, job=job, size=attempt.capture.log.size)
         self._grew.clear()
 
     def _close(self, attempt: Attempt, fd: int) -> None:
@@ -396,7 +398,7 @@ class Worker:
                 self._spare = None
         elif os.WIFSTOPPED(status):
             attempt.catch_up()
-            size = attempt.log.size
+            size = attempt.capture.log.size
             self._tell(frames.GREW, job=attempt.order.job, size=size)
             self._tell(frames.PAUSED, job=attempt.order.job, size=size)
         else:
@@ -428,13 +430,13 @@ class Worker:
         del self._attempts[attempt.order.job]
         for fd in list(attempt.plugs.readers):
             self._close(attempt, fd)
-        attempt.log.close()
+        attempt.capture.log.close()
         self._tell(
             frames.ENDED,
             job=attempt.order.job,
             attempt=attempt.order.attempt,
             outcome=outcome.document(),
-            size=attempt.log.size,
+            size=attempt.capture.log.size,
         )
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from mcli import family, frames
@@ -370,6 +371,25 @@ def test_worker_killed_with_a_job(daemon: Daemon, gate: Gate) -> None:
     assert caller.returncode == 7
     job = daemon.job()
     assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+
+
+def test_worker_killed_with_a_job_at_a_terminal(daemon: Daemon, gate: Gate) -> None:
+    """
+    What it prints goes on to its caller's terminal and into the log, as before.
+    """
+    environment = {**daemon.env, "TERM": "xterm"}
+    words = [str(PUPPET), "obey", gate.path]
+    with pexpect.spawn(sys.executable, words, env=environment, timeout=DEADLINE_S) as caller:
+        inside = gate.arrival()
+        inside.do("print('one')")
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+        inside.do("print('two')")
+        inside.tell("sys.exit(7)")
+        caller.expect_exact("one\r\ntwo\r\n")
+        caller.expect(pexpect.EOF)
+    assert caller.exitstatus == 7
+    assert daemon.output(daemon.job()["id"]) == "one\ntwo\n"
 
 
 def test_worker_and_job_killed(daemon: Daemon, gate: Gate) -> None:

@@ -1,0 +1,206 @@
+"""
+What a job prints, on its way into its record log.
+
+Used by whoever has the reading ends of its streams: its worker, or the daemon when that has
+died. When to read is up to them: each has an event loop of its own.
+"""
+
+import contextlib
+import errno
+import os
+import termios
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from mcli.output import FULL, Log
+from mcli.stream import Stream
+
+HELD_BYTES: Final = 1 << 16
+"""Bytes of withheld output that are kept, for the case that the body is never reached."""
+
+READS_MAX: Final = 256
+"""A stream holds less than so many reads give; what comes after was printed later."""
+
+AGAIN_S: Final = 0.1
+AGAIN_MAX_S: Final = 1.0
+"""Seconds until it is looked whether a full disk has room again: at first, and at most."""
+
+
+def translates(master: int | None) -> bool:
+    """Whether a terminal makes a carriage return and a newline of each newline."""
+    wanted = termios.OPOST | termios.ONLCR
+    return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
+
+
+class Capture:
+    """The output of one attempt.
+
+    Raises:
+        BlockingIOError: Another process writes the log.
+        OSError: It cannot be opened.
+
+    Args:
+        folder: Of the job.
+        whole: Bytes at the beginning of its log that are known to be whole records.
+        most: Bytes of output that are kept.
+        muted: Streams that are not heard until the mark *unmute* comes through them.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        whole: int = 0,
+        most: int | None = None,
+        muted: Iterable[int] = (),
+        unmute: bytes = b"",
+    ) -> None:
+        self.log = Log(os.path.join(folder, "output.log"), whole=whole, most=most)
+        self.line_ends = False
+        """Its terminal makes a carriage return and a newline of each newline."""
+
+        self.again_at: float | None = None
+        """When it is to be looked (``time.monotonic``) whether the disk has room again."""
+
+        self._unmute = unmute
+        self._held = dict.fromkeys(muted, b"")
+        self._return = b""
+        """A carriage return at the end of what was read: it may belong to a line end."""
+
+        self._unstored: list[tuple[int, bytes]] = []
+        """What was read when the disk turned out to be full, to be stored when it has room."""
+
+        self._again_s = AGAIN_S
+        self._unkept = 0
+        """Bytes that are not in the log, and never will be."""
+
+        self._unkept_why: str | None = None
+
+    @property
+    def full(self) -> bool:
+        """Nothing is read now, for want of room: who writes waits, as on a slow disk."""
+        return self.again_at is not None
+
+    @property
+    def muted(self) -> bool:
+        """Whether a stream has not come to the mark."""
+        return bool(self._held)
+
+    def read(self, stream: int, fd: int) -> bool:
+        """Move what *fd* has now into the log, once; False if that is nothing, or has no room.
+
+        Raises:
+            EOFError: Nobody can write to it any more.
+        """
+        if self.full:
+            return False
+        if stream != Stream.TTY and stream not in self._held and self._move(stream, fd):
+            return not self.full
+        try:
+            data = os.read(fd, self.log.piece)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal's other side is closed
+                raise
+            data = b""
+        if not data:
+            raise EOFError
+        if stream == Stream.TTY:
+            data = self._as_printed(data)
+        self._keep(stream, self._heard(stream, data))
+        return not self.full
+
+    def catch_up(self, stream: int, fd: int) -> None:
+        """Move all that *fd* has until now, but not for ever: others may print on."""
+        with contextlib.suppress(EOFError):
+            for _ in range(READS_MAX):
+                if not self.read(stream, fd):
+                    break
+
+    def _move(self, stream: int, pipe: int) -> bool:
+        """Whether there is no more to do: it was moved, or waits in the pipe for room."""
+        try:
+            moved = self.log.move(stream, pipe, self.log.piece)
+        except OSError as error:
+            if error.errno in FULL:
+                self._wait_for_room()
+            return self.full
+        if moved:
+            self._again_s = AGAIN_S
+        return moved
+
+    def _keep(self, stream: int, data: bytes) -> None:
+        """Add to the log. A disk that fails costs the job output, and not its life."""
+        if data:
+            self._unstored.append((stream, data))
+            if not self.full:
+                self._store()
+
+    def _store(self) -> None:
+        try:
+            while self._unstored:
+                self.log.append(*self._unstored[0])
+                del self._unstored[0]
+                self._again_s = AGAIN_S
+        except OSError as error:
+            if error.errno in FULL:
+                self._wait_for_room()
+                return
+            lost = sum(len(data) for _, data in self._unstored)
+            self._unkept, self._unkept_why = self._unkept + lost, error.strerror
+            self._unstored.clear()
+            with contextlib.suppress(OSError):
+                self.log.declare(lost)
+
+    def _wait_for_room(self) -> None:
+        self.again_at = time.monotonic() + self._again_s
+        self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
+
+    def try_again(self) -> None:
+        """Store what waits; what is still in the streams is to be read if it is not full then."""
+        self.again_at = None
+        self._store()
+
+    def _as_printed(self, data: bytes) -> bytes:
+        """Without the carriage returns that the job's terminal has put before newlines.
+
+        The caller's terminal puts them there again, and a log is better without.
+        """
+        data, self._return = self._return + data, b""
+        if not self.line_ends:
+            return data
+        if data.endswith(b"\r"):
+            data, self._return = data[:-1], b"\r"
+        return data.replace(b"\r\n", b"\n")
+
+    def _heard(self, stream: int, data: bytes) -> bytes:
+        """What of *data* comes after the mark that this stream is to be heard from now on."""
+        if stream not in self._held:
+            return data
+        before, mark, after = (self._held[stream] + data).partition(self._unmute)
+        if mark:
+            del self._held[stream]
+            return after
+        self._held[stream] = before[-HELD_BYTES:]
+        return b""
+
+    def finish(self) -> None:
+        """At the end of the job, when all is read: what was kept back for what could follow."""
+        self._keep(Stream.TTY, self._return)
+        self._return = b""
+
+    def release(self) -> None:
+        """Its body was never reached: what it has printed instead tells why."""
+        held, self._held = self._held, dict.fromkeys(self._held, b"")
+        for stream, data in held.items():
+            self._keep(stream, data)
+
+    def missing(self) -> str | None:
+        """What is to be said of a job whose output is not all there, beside what is in the log."""
+        if self._unkept:
+            return f"{self._unkept} bytes of its output could not be kept: {self._unkept_why}"
+        if lost := self.log.lost():
+            return f"somebody has removed {lost} bytes of its output while it ran"
+        return None
