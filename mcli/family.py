@@ -8,6 +8,7 @@ id in the environment that it was executed with, or by a pipe of the job that it
 
 import contextlib
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -136,6 +137,13 @@ def lives(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except (OSError, IndexError):
         return False
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether *pid* has a handler for that signal."""
+    with open(f"/proc/{pid}/status") as file:
+        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+    return bool(found and int(found[1], 16) >> (number - 1) & 1)
 
 
 def strays(leader: int, job_id: str) -> set[int]:

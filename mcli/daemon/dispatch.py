@@ -695,14 +695,12 @@ class Dispatcher:
         """Pass something on to the worker of *live*, if it has one now."""
         if kind == frames.CLOSED and live.invocation.by_line:
             return  # it is nobody's pipe: this one only looked on
-        if kind == frames.CLOSED and live.orphan is not None:
-            live.orphan.close_stream(payload["stream"])
+        if live.orphan is not None:
+            self._orphans.tell(live.orphan, kind, payload)
         elif kind == frames.CLOSED and live.streams is not None:
             live.streams.close(payload["stream"])
         if live.worker is not None:
             live.worker.link.send(kind, {**payload, "job": live.id})
-        elif live.orphan is not None and kind == frames.SIGNAL:
-            live.orphan.signal(payload["signal"])
 
     async def settle(self, job_id: str) -> JobInfo:
         """End a run whose process is gone: from what it has left, else as ``lost``.

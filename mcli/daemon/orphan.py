@@ -13,13 +13,15 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from mcli import family, memory
+from mcli import family, frames, memory
 from mcli.capture import Capture, translates
 from mcli.card import Pipes, read_began, read_pipes
 from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
+from mcli.keyboard import Keyboard
 from mcli.outcome import Outcome, read_outcome
 from mcli.stream import Stream
 from mcli.ticket import Identity
@@ -62,6 +64,7 @@ class Streams:
             if stream in (None, each):
                 del self.fds[fd]
                 asyncio.get_running_loop().remove_reader(fd)
+                asyncio.get_running_loop().remove_writer(fd)
                 os.close(fd)
 
 
@@ -84,6 +87,7 @@ class Orphan:
         size: int,
         grace_s: float,
         grew: Callable[[int], None],
+        tell: Callable[[int, dict[str, Any]], None],
         invocation: Invocation,
         output_max: int | None,
     ) -> None:
@@ -103,6 +107,7 @@ class Orphan:
         self._folder = folder
         self._streams = streams
         self._grew = grew
+        self._tell = tell
         self._capture = Capture(
             folder,
             whole=size,
@@ -110,6 +115,10 @@ class Orphan:
             muted=streams.fds.values() if streams.unmute and not reached else (),
             unmute=streams.unmute,
         )
+        terminals = [fd for fd, stream in streams.fds.items() if stream == Stream.TTY]
+        self._terminal = terminals[0] if terminals else None
+        self._keyboard = Keyboard(terminals[0]) if terminals else None
+        self._capture.line_ends = translates(self._terminal)
         self._reason: str | None = None
         self._grace_s = grace_s
         self._invocation = invocation
@@ -150,8 +159,9 @@ class Orphan:
     def _growing(self, fd: int) -> Iterator[int]:
         """Tell what has come of a stream, and wait if there was no room for it."""
         stream, size, full = self._streams.fds[fd], self._capture.log.size, self._capture.full
-        if stream == Stream.TTY:
-            self._capture.line_ends = translates(fd)
+        if stream == Stream.TTY and self._capture.line_ends != translates(fd):
+            self._capture.line_ends = not self._capture.line_ends
+            self._tell(frames.MODE, {"raw": not self._capture.line_ends, "size": size})
         yield stream
         if self._capture.log.size != size:
             self._grew(self._capture.log.size)
@@ -175,11 +185,52 @@ class Orphan:
         elif not self._over:
             self._listen()
 
-    def signal(self, number: int) -> None:
-        """To its process group, while its number is its own."""
+    def type(self, data: bytes) -> None:
+        """Give keys to the job's terminal."""
+        if self._keyboard is not None and self._terminal in self._streams.fds and self._lives():
+            made = self._keyboard.type(self._pid, data)
+            for number in made:
+                self._tell(frames.TYPED, {"signal": number})
+            self._write_keys()
+            if signal.SIGTSTP in made:
+                self._tell_paused(signal.SIGTSTP)
+
+    def _write_keys(self) -> None:
+        """What the terminal does not take now it will take when its reader has read."""
+        assert self._keyboard is not None
+        assert self._terminal is not None
+        loop = asyncio.get_running_loop()
+        if self._keyboard.write():
+            loop.add_writer(self._terminal, self._write_keys)
+        else:
+            loop.remove_writer(self._terminal)
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Its terminal has another size."""
+        if self._keyboard is not None and self._terminal in self._streams.fds:
+            self._keyboard.resize(rows, cols)
+        else:  # it may have no terminal that would tell it
+            self.signal(signal.SIGWINCH)
+
+    def _tell_paused(self, number: int) -> None:
+        """What is not its parent is not told by the kernel."""
+        if number == signal.SIGSTOP or not family.catches(self._pid, number):
+            for fd in list(self._streams.fds):
+                self._catch_up(fd)
+            self._tell(frames.PAUSED, {"size": self._capture.log.size})
+
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """To its process, or its process group, while its number is its own."""
         if self._lives():
+            if number == signal.SIGTSTP and not family.catches(self._pid, number):
+                number = signal.SIGSTOP
             self._killed = self._killed or number == signal.SIGKILL
-            family.signal_group(self._pid, number)
+            if group:
+                family.signal_group(self._pid, number)
+            else:
+                family.signal_each({self._pid}, number)
+            if number == signal.SIGSTOP:
+                self._tell_paused(number)
 
     def _lives(self) -> bool:
         return not self._over and self._process is not None and self._process.alive()
@@ -291,4 +342,5 @@ class Orphan:
                 timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
+            asyncio.get_running_loop().remove_writer(fd)
         self._capture.log.close()

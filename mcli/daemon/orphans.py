@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from mcli import frames
 from mcli.card import read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
@@ -122,12 +123,25 @@ class Orphans:
             live.size,
             self._settings.grace_s,
             live.grow,
+            live.tell,
             live.invocation,
             live.output_max(self._settings),
         )
         if live.info.state is State.STOPPING:
             live.orphan.stop(self._settings.grace_s)
         self.watch(live, attempt)
+
+    @staticmethod
+    def tell(orphan: Orphan, kind: int, payload: dict[str, Any]) -> None:
+        """Pass on what is meant for its worker."""
+        if kind == frames.CLOSED:
+            orphan.close_stream(payload["stream"])
+        elif kind == frames.SIGNAL:
+            orphan.signal(payload["signal"], group=payload["group"])
+        elif kind == frames.KEYS:
+            orphan.type(payload["data"].encode("latin-1"))
+        elif kind == frames.WINDOW:
+            orphan.resize(payload["rows"], payload["cols"])
 
     def _find_process(self, live: Live, attempt: int) -> None:
         """Its worker did not come to say which process it has forked, or whether."""

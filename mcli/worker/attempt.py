@@ -3,14 +3,10 @@ One attempt as its worker sees it: a child process, what it prints, and when it 
 """
 
 import contextlib
-import fcntl
 import json
 import os
-import re
 import secrets
 import signal
-import struct
-import termios
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,12 +23,6 @@ from mcli.worker.spare import Spare
 REACHED: Final = "reached"
 """What a job tells its worker when its body is next. Else it tells what its command says of
 itself, as an object: each is a line of JSON."""
-
-_KEY_SIGNALS: Final = (
-    (termios.VINTR, signal.SIGINT),
-    (termios.VQUIT, signal.SIGQUIT),
-    (termios.VSUSP, signal.SIGTSTP),
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +77,6 @@ class Attempt:
         self.pipes = {os.fstat(fd).st_ino for fd in (self.control, *self.plugs.readers)}
         """Inodes by which what holds one of them is known to be of this job."""
 
-        self._keys = b""
         self._told = b""
         """The beginning of a line that the job has not told in full."""
 
@@ -177,22 +166,14 @@ class Attempt:
         if self.plugs.readers.pop(fd, None) is not None:
             os.close(fd)
             if fd == self.plugs.master:
-                self.plugs.master = None
+                self.plugs.master = self.plugs.keyboard = None
 
     # Input ----------------------------------------------------------------------------
 
     def type(self, data: bytes) -> list[int]:
         """Give keys to the job's terminal; the signals that they make there."""
-        master = self.plugs.master
-        if master is None:
-            return []
-        made = self._signals_of(master, data)
-        self._keys += data
-        self.write_keys()
-        for number in made:
-            if number == signal.SIGTSTP:
-                self._suspend(master)
-        return made
+        keyboard = self.plugs.keyboard
+        return keyboard.type(self.pid, data) if keyboard is not None else []
 
     def mode_changed(self) -> bool | None:
         """Whether the job has made its terminal raw, or no longer; None if that is as before.
@@ -207,40 +188,9 @@ class Attempt:
         self.capture.line_ends = line_ends
         return not line_ends
 
-    def write_keys(self) -> bool:
-        """Write what the terminal takes now; whether some keys are left."""
-        while self._keys and self.plugs.master is not None:
-            try:
-                written = os.write(self.plugs.master, self._keys)
-            except BlockingIOError:
-                return True
-            except OSError:
-                self._keys = b""
-                return False
-            self._keys = self._keys[written:]
-        return False
-
-    def _signals_of(self, master: int, data: bytes) -> list[int]:
-        attributes = termios.tcgetattr(master)
-        if not attributes[3] & termios.ISIG:
-            return []
-        codes = {attributes[6][index]: int(number) for index, number in _KEY_SIGNALS}
-        codes.pop(b"\0", None)
-        return [codes[key] for key in (data[i : i + 1] for i in range(len(data))) if key in codes]
-
-    def _suspend(self, master: int) -> None:
-        """Stop the job as Ctrl-Z does. The kernel only does it under a shell in its session."""
-        group = struct.unpack("i", fcntl.ioctl(master, termios.TIOCGPGRP, b"\0" * 4))[0]
-        if not self._catches(signal.SIGTSTP):
-            family.signal_group(group, signal.SIGSTOP)
-
-    def _catches(self, number: int) -> bool:
-        with open(f"/proc/{self.pid}/status") as file:
-            found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
-        return bool(found and int(found[1], 16) >> (number - 1) & 1)
-
     def resize(self, rows: int, cols: int) -> None:
-        self.plugs.resize(rows, cols)
+        if self.plugs.keyboard is not None:
+            self.plugs.keyboard.resize(rows, cols)
         if self.order.invocation.stdio[0] != "tty":  # it may have no terminal that would tell it
             self.signal(signal.SIGWINCH, group=True)
 
@@ -249,7 +199,7 @@ class Attempt:
     def signal(self, number: int, *, group: bool) -> None:
         if self.status is not None:
             return
-        if number == signal.SIGTSTP and not self._catches(number):
+        if number == signal.SIGTSTP and not family.catches(self.pid, number):
             number = signal.SIGSTOP
         self._killed = self._killed or number == signal.SIGKILL
         if group:

@@ -218,9 +218,9 @@ class Worker:
         self._watch_master(attempt)
 
     def _watch_master(self, attempt: Attempt) -> None:
-        master = attempt.plugs.master
-        if master is not None and not attempt.capture.full:
-            more = attempt.write_keys()
+        master, keyboard = attempt.plugs.master, attempt.plugs.keyboard
+        if master is not None and keyboard is not None and not attempt.capture.full:
+            more = keyboard.write()
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if more else 0)
             if self._selector.get_key(master).events != events:
                 self._selector.modify(master, events, self._selector.get_key(master).data)

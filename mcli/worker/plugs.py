@@ -7,11 +7,11 @@ master; the others go to the job process, which puts them in place as 0, 1 and 2
 
 import fcntl
 import os
-import struct
 import termios
 from collections.abc import Sequence
 
 from mcli.invocation import Stdio, Terminal
+from mcli.keyboard import Keyboard
 from mcli.stream import Stream
 
 END_OF_INPUT = b"\x04" * 64
@@ -33,6 +33,7 @@ class Plugs:
         """What the worker reads from."""
 
         self.master: int | None = None
+        self.keyboard: Keyboard | None = None
         self._slave: int | None = None
         self._passed = list(fds)
         self.job: list[int | None] = []
@@ -54,7 +55,8 @@ class Plugs:
         os.set_blocking(self.master, False)  # whoever reads it has others to serve
         if terminal.attributes:
             termios.tcsetattr(self._slave, termios.TCSANOW, terminal.attributes)
-        self.resize(terminal.rows, terminal.cols)
+        self.keyboard = Keyboard(self.master)
+        self.keyboard.resize(terminal.rows, terminal.cols)
 
     def _input(self, plug: Stdio) -> int | None:
         if plug == "tty":
@@ -77,10 +79,6 @@ class Plugs:
     def interactive(self) -> bool:
         """Whether the job has a terminal."""
         return "tty" in self.stdio
-
-    def resize(self, rows: int, cols: int) -> None:
-        if self.master is not None:
-            fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", rows, cols, 0, 0))
 
     def close_job_side(self) -> None:
         """In the worker, when the job process has its own copies."""

@@ -373,23 +373,73 @@ def test_worker_killed_with_a_job(daemon: Daemon, gate: Gate) -> None:
     assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
 
 
+def at_a_terminal(daemon: Daemon, *words: str) -> "pexpect.spawn[bytes]":
+    """Python with these words."""
+    environment = {**daemon.env, "TERM": "xterm"}
+    return pexpect.spawn(sys.executable, list(words), env=environment, timeout=DEADLINE_S)
+
+
 def test_worker_killed_with_a_job_at_a_terminal(daemon: Daemon, gate: Gate) -> None:
     """
-    What it prints goes on to its caller's terminal and into the log, as before.
+    What it prints goes on to its caller's terminal and into the log, as before; and what is
+    typed, and how large the terminal is, to the job.
     """
-    environment = {**daemon.env, "TERM": "xterm"}
-    words = [str(PUPPET), "obey", gate.path]
-    with pexpect.spawn(sys.executable, words, env=environment, timeout=DEADLINE_S) as caller:
+    with at_a_terminal(daemon, PUPPET, "obey", gate.path) as caller:
         inside = gate.arrival()
         inside.do("print('one')")
         with ended(inside.ppid):
             os.kill(inside.ppid, signal.SIGKILL)
         inside.do("print('two')")
-        inside.tell("sys.exit(7)")
         caller.expect_exact("one\r\ntwo\r\n")
+        inside.tell("print(input().upper(), flush=True)")
+        caller.sendline("three")
+        caller.expect_exact("three\r\nTHREE\r\n")
+        inside.tell("signal.signal(signal.SIGWINCH, lambda *_: None)")
+        inside.tell("print('waits', flush=True); signal.pause(); print(os.get_terminal_size())")
+        caller.expect_exact("waits\r\n")
+        caller.setwinsize(33, 77)
+        caller.expect_exact("columns=77, lines=33")
+        inside.tell("sys.exit(7)")
         caller.expect(pexpect.EOF)
     assert caller.exitstatus == 7
-    assert daemon.output(daemon.job()["id"]) == "one\ntwo\n"
+    assert daemon.output(daemon.job()["id"]).startswith("one\ntwo\nthree\nTHREE\nwaits\n")
+
+
+def test_ctrl_c_without_a_worker(daemon: Daemon, gate: Gate) -> None:
+    """
+    It ends the job, as it does with one.
+    """
+    with at_a_terminal(daemon, PUPPET, "obey", gate.path) as caller:
+        inside = gate.arrival()
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+        inside.tell("print('waits', flush=True); signal.pause()")
+        caller.expect_exact("waits")
+        caller.sendintr()
+        caller.expect_exact("Aborted!")
+        caller.expect(pexpect.EOF)
+    assert daemon.job()["exit_code"] == 1
+
+
+def test_ctrl_z_without_a_worker(daemon: Daemon, gate: Gate) -> None:
+    """
+    It stops the job and its caller, which the shell has then; both go on with ``fg``.
+    """
+    shell = ["-c", f"set -m; {sys.executable} {PUPPET} obey {gate.path}; echo stopped; fg"]
+    environment = {**daemon.env, "TERM": "xterm"}
+    with pexpect.spawn("bash", shell, env=environment, timeout=DEADLINE_S) as caller:
+        inside = gate.arrival()
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+        inside.do("print('before')")
+        caller.expect_exact("before")
+        caller.send("\x1a")
+        caller.expect_exact("stopped")
+        inside.do("print('after')")
+        caller.expect_exact("after")
+        inside.tell("sys.exit(7)")
+        caller.expect(pexpect.EOF)
+    assert caller.exitstatus == 7
 
 
 def test_worker_and_job_killed(daemon: Daemon, gate: Gate) -> None:

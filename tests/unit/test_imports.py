@@ -26,9 +26,9 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 LAYERS = {
     "words": """
         allowance amount backoff capture card endpoint errors failpoint family filename
-        filesystem frames hole home ids inode invocation job listener mask memory outcome output
-        policy problem retention retry scarcity secret settings standard_input states stream
-        ticket url version
+        filesystem frames hole home ids inode invocation job keyboard listener mask memory
+        outcome output policy problem retention retry scarcity secret settings standard_input
+        states stream ticket url version
     """,
     "caller": """
         attach call command_line decorators description handle parameters program replay routing
