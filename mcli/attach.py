@@ -121,6 +121,9 @@ def _die_by(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
+_FD: Final = struct.Struct("i")
+
+
 class Wire:
     """One connection to the daemon."""
 
@@ -129,6 +132,7 @@ class Wire:
         """When (``time.monotonic``) to stop waiting for an answer, however it dribbles in."""
         self._decoder = frames.Decoder()
         self._ready: list[tuple[int, bytes]] = []
+        self._fds: list[int] = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout_s)
         try:
@@ -167,7 +171,11 @@ class Wire:
                 if left <= 0:
                     raise TimeoutError("the daemon has not answered in time")
                 self.socket.settimeout(left)
-            data = self.socket.recv(1 << 18)
+            room = socket.CMSG_SPACE(_FD.size)
+            data, rights, _, _ = self.socket.recvmsg(1 << 18, room, socket.MSG_CMSG_CLOEXEC)
+            for _, kind, fd in rights:
+                if kind == socket.SCM_RIGHTS and len(fd) == _FD.size:
+                    self._fds += _FD.unpack(fd)
             if not data:
                 return []
             found = list(self._decoder.feed(data))
@@ -192,7 +200,14 @@ class Wire:
         ready, self._ready = self._ready, []
         return ready
 
+    def take_fds(self) -> list[int]:
+        """Descriptors that have come: whoever takes them closes them."""
+        fds, self._fds = self._fds, []
+        return fds
+
     def close(self) -> None:
+        for fd in self.take_fds():
+            os.close(fd)
         self.socket.close()
 
 
@@ -294,7 +309,7 @@ def _give_back(home: Home, job_id: str) -> None:
     close_local(home.database, job_id, 128 + signal.SIGINT, time.time())
 
 
-def _again(home: Home, job_id: str, offset: int) -> Wire:
+def _again(home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()) -> Wire:
     """A new connection to a job that a daemon has; waits for the daemon to come back.
 
     Raises:
@@ -305,7 +320,7 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
     deadline = time.monotonic() + Settings.load().reconnect_s
     while True:
         try:
-            return attach_wire(home, job_id, offset)[0]
+            return attach_wire(home, job_id, offset, fds)[0]
         except (DaemonError, OSError, ValueError) as error:
             # Whatever it is: the job is the daemon's, and must not be run here.
             if time.monotonic() > deadline or isinstance(error, ProtocolMismatch):
@@ -316,13 +331,16 @@ def _again(home: Home, job_id: str, offset: int) -> Wire:
             time.sleep(AGAIN_S)  # nobody tells when a daemon that is not there comes back
 
 
-def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, Any]]:
+def attach_wire(
+    home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()
+) -> tuple[Wire, dict[str, Any]]:
     """A connection that follows a job, and what the daemon says of it: ``id``, ``interactive``.
 
     Args:
         home: Whose daemon.
         job_id: A whole id, the beginning of one, or ``-`` for the newest job.
         offset: Where in the record log to begin; -1: only the end is wanted.
+        fds: The master of its terminal, held meanwhile: a new daemon may have to read on there.
 
     Raises:
         DaemonNotRunning: Nobody is there.
@@ -330,7 +348,8 @@ def attach_wire(home: Home, job_id: str, offset: int) -> tuple[Wire, dict[str, A
         AmbiguousJob: More than one is.
     """
     wire = Wire(home)
-    wire.send(frames.ATTACH, {"protocol": PROTOCOL, "id": job_id, "offset": offset})
+    asked = {"protocol": PROTOCOL, "id": job_id, "offset": offset, "fds": len(fds)}
+    wire.send(frames.ATTACH, asked, fds)
     kind, answer = wire.answer()
     if kind == frames.REFUSED:
         wire.close()
@@ -413,7 +432,7 @@ class Session:
         self._terminal = stdio.find_terminal()
         self._is_caller = is_caller
         self._held: dict[int, int] = {}
-        """The job's pipes by stream, open here too."""
+        """The job's pipes by stream, and the master of its terminal, open here too."""
 
         self._closed: set[int] = set()
         self._started = False
@@ -501,7 +520,8 @@ class Session:
             time.sleep(AGAIN_S)  # a daemon that takes us, and leaves us at once
         self._connected_at = now
         self._wire.close()
-        self._wire = _again(self._home, self._job_id, self._offset)
+        terminal = tuple(fd for stream, fd in self._held.items() if stream == Stream.TTY)
+        self._wire = _again(self._home, self._job_id, self._offset, terminal)
         self._wire.socket.settimeout(None)
         for stream in self._closed:
             self._tell_closed(stream)
@@ -538,8 +558,8 @@ class Session:
             self._started = True
             if self._keyboard:
                 self._keyboard.grab()
-        elif kind == frames.PIPES and self._is_caller:
-            self._hold(payload["pipes"])
+        elif kind == frames.PIPES:
+            self._hold(payload["pipes"], self._wire.take_fds())
         elif kind == frames.PAUSED:
             self._pause()
         elif kind == frames.MODE and self._keyboard:
@@ -553,13 +573,20 @@ class Session:
         elif kind == frames.FINISHED:
             self._end = self._ending(payload)
 
-    def _hold(self, pipes: dict[str, tuple[str, int]]) -> None:
+    def _hold(self, pipes: dict[str, tuple[str, int]], masters: list[int]) -> None:
         """Open the job's pipes: if daemon and worker die at once, it goes on with the next ones.
 
-        It would find nobody at the other ends otherwise, and be killed by SIGPIPE. Nothing is
-        read here: with the pipes full, it waits.
+        It would find nobody at the other ends otherwise, and be killed by SIGPIPE, or by SIGHUP
+        at a terminal. Nothing is read here: with the pipes full, it waits.
         """
-        self._let_go(*self._held)
+        if not self._is_caller:
+            for master in masters:
+                os.close(master)
+            return
+        self._let_go(Stream.STDOUT, Stream.STDERR)
+        for master in masters:
+            self._let_go(Stream.TTY)
+            self._held[Stream.TTY] = master
         for stream, (path, inode) in ((int(name), pipe) for name, pipe in pipes.items()):
             with contextlib.suppress(OSError):  # it has ended, say
                 if stream not in self._closed and os.stat(path).st_ino == inode:

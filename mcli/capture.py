@@ -45,6 +45,7 @@ class Capture:
         whole: Bytes at the beginning of its log that are known to be whole records.
         most: Bytes of output that are kept.
         muted: Streams that are not heard until the mark *unmute* comes through them.
+        reached: Those marks have been written; who was here before may have read them.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Capture:
         most: int | None = None,
         muted: Iterable[int] = (),
         unmute: bytes = b"",
+        reached: bool = False,
     ) -> None:
         self.log = Log(os.path.join(folder, "output.log"), whole=whole, most=most)
         self.line_ends = False
@@ -65,6 +67,7 @@ class Capture:
 
         self._unmute = unmute
         self._held = dict.fromkeys(muted, b"")
+        self._held_max = None if reached else HELD_BYTES
         self._return = b""
         """A carriage return at the end of what was read: it may belong to a line end."""
 
@@ -81,11 +84,6 @@ class Capture:
     def full(self) -> bool:
         """Nothing is read now, for want of room: who writes waits, as on a slow disk."""
         return self.again_at is not None
-
-    @property
-    def muted(self) -> bool:
-        """Whether a stream has not come to the mark."""
-        return bool(self._held)
 
     def read(self, stream: int, fd: int) -> bool:
         """Move what *fd* has now into the log, once; False if that is nothing, or has no room.
@@ -183,7 +181,7 @@ class Capture:
         if mark:
             del self._held[stream]
             return after
-        self._held[stream] = before[-HELD_BYTES:]
+        self._held[stream] = before[-self._held_max :] if self._held_max else before
         return b""
 
     def finish(self) -> None:
@@ -191,11 +189,15 @@ class Capture:
         self._keep(Stream.TTY, self._return)
         self._return = b""
 
-    def release(self) -> None:
-        """Its body was never reached: what it has printed instead tells why."""
-        held, self._held = self._held, dict.fromkeys(self._held, b"")
-        for stream, data in held.items():
-            self._keep(stream, data)
+    def release(self, *streams: int) -> None:
+        """Withhold nothing of these streams any more; of none, if none is named.
+
+        At its end, when its body was never reached: what it has printed instead tells why. And
+        when the body was, and all is read that was printed by then: where no mark was, somebody
+        has read that before.
+        """
+        for stream in streams or list(self._held):
+            self._keep(stream, self._held.pop(stream, b""))
 
     def missing(self) -> str | None:
         """What is to be said of a job whose output is not all there, beside what is in the log."""

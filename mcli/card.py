@@ -55,9 +55,6 @@ class Pipes(NamedTuple):
     unmute: str
     """What the job writes to each when its body is reached; empty: nothing is withheld."""
 
-    start: int
-    """Bytes in the record log when it began."""
-
 
 def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float) -> None:
     """Put it into the job's directory, as its worker, which is the process that calls this.
@@ -114,9 +111,9 @@ def read_pipes(folder: str) -> Pipes:
     """The streams of the newest attempt: to be asked while its process lives."""
     told = _read(folder).get("pipes")
     if told is None:
-        return Pipes({}, "", 0)
-    inodes, unmute, start = told
-    return Pipes({int(stream): inode for stream, inode in inodes.items()}, unmute, start)
+        return Pipes({}, "")
+    inodes, unmute, *_ = told
+    return Pipes({int(stream): inode for stream, inode in inodes.items()}, unmute)
 
 
 def _read(folder: str) -> dict[str, Any]:

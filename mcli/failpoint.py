@@ -36,6 +36,7 @@ POINTS: Final = {
     "stopping": "daemon: that a job is to end is committed, and its process not told",
     "recovered": "daemon: it has settled what the one before left running, and claims nothing yet",
     "ordered": "worker: it is told to start an attempt, and has not",
+    "heard": "worker: it has been told by the job that its body is next, and tells nobody",
     "forked": "daemon, or worker: the process of the attempt exists",
     "received": "job: it knows which job it is, and has no ticket",
     "ticketed": "job: the attempt is its own, and the program has not begun",

@@ -21,6 +21,9 @@ HIGH_FD: Final = 240
 REVOKED_CODE: Final = 121
 """Exit code of a job process that could not have its ticket: it has not begun."""
 
+_REACHED: Final = b"\n"
+"""At the end of a ticket: its holder has reached the body."""
+
 # struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
 _FLOCK: Final = struct.Struct("hhqqi4x")
 
@@ -110,6 +113,21 @@ def out_of_the_way(fd: int) -> int:
         os.close(fd)
 
 
+def note_reached(fd: int) -> None:
+    """Its holder notes on the ticket that the body is next."""
+    with contextlib.suppress(OSError):  # a full disk
+        os.write(fd, _REACHED)
+
+
+def has_reached(folder: str, attempt: int) -> bool:
+    """Whether that is noted."""
+    try:
+        with open(ticket_path(folder, attempt), "rb") as file:
+            return file.read().endswith(_REACHED)
+    except FileNotFoundError:
+        return False
+
+
 def is_taken(folder: str, attempt: int) -> bool:
     """Whether somebody has the ticket."""
     return os.path.exists(ticket_path(folder, attempt))
@@ -158,7 +176,7 @@ def holder(folder: str, attempt: int) -> Identity | None:
         FileNotFoundError: Nobody has.
     """
     with open(ticket_path(folder, attempt), "rb") as file:
-        text = file.read()
+        text = file.read().strip(b"\0" + _REACHED)
     if not text:  # written just before a power cut
         return Identity(pid=0, boot_id="", pid_namespace=0, started_ticks=0)
     content = json.loads(text)

@@ -101,8 +101,10 @@ class Caller:
         elif kind == frames.SUBMIT:
             await self._submit(payload)
         else:
+            fds = self._link.take_fds(payload.get("fds", 0))
             job = self._dispatcher.find(payload["id"])
             live = self._dispatcher.live(job.id)
+            self._dispatcher.give_terminal(live, fds)
             interactive = live is not None and "tty" in live.invocation.stdio
             told = {"id": job.id, "interactive": interactive, "job": job.document()}
             self._link.send(frames.ACCEPTED, told)
@@ -152,7 +154,15 @@ class Caller:
             _, kind, payload = self._notices.pop(0)
             if kind == frames.AGAIN:
                 self._started = False
-            self._link.send(kind, payload)
+            self._link.send(kind, payload, self._terminal() if kind == frames.PIPES else [])
+
+    def _terminal(self) -> list[int]:
+        """The master of the job's terminal, to be held by the caller too."""
+        master = self._live.terminal if self._live is not None else None
+        try:
+            return [os.dup(master)] if master is not None else []
+        except OSError:  # too many are open
+            return []
 
     async def _stream(self, job_id: str, live: Live | None, offset: int) -> None:
         with self._dispatcher.readers.reading(job_id):

@@ -702,6 +702,12 @@ class Dispatcher:
         if live.worker is not None:
             live.worker.link.send(kind, {**payload, "job": live.id})
 
+    def give_terminal(self, live: Live | None, masters: list[int]) -> None:
+        """The caller of *live* has held the master of its terminal; perhaps nobody else has."""
+        for master in masters:
+            if live is None or not self._orphans.take_terminal(live, master):
+                os.close(master)
+
     async def settle(self, job_id: str) -> JobInfo:
         """End a run whose process is gone: from what it has left, else as ``lost``.
 

@@ -16,6 +16,7 @@ from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.settings import Settings
 from mcli.states import FINAL, State
+from mcli.stream import Stream
 
 Listener = Callable[[int, dict[str, Any]], None]
 
@@ -135,6 +136,12 @@ class Live:
         if self.streams is not None:
             self.streams.close()
         self.streams = streams
+
+    @property
+    def terminal(self) -> int | None:
+        """The master of its terminal, as far as it is held here."""
+        held = self.streams.fds if self.streams is not None else {}
+        return next((fd for fd, stream in held.items() if stream == Stream.TTY), None)
 
     def output_max(self, settings: Settings) -> int | None:
         """Bytes of its output that are kept, unless its program says otherwise."""

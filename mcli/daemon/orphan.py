@@ -24,7 +24,7 @@ from mcli.job import JobInfo
 from mcli.keyboard import Keyboard
 from mcli.outcome import Outcome, read_outcome
 from mcli.stream import Stream
-from mcli.ticket import Identity
+from mcli.ticket import Identity, has_reached
 
 log = logging.getLogger("mcli.jobs")
 
@@ -42,6 +42,14 @@ class Streams:
 
         self.unmute = unmute
 
+    def take(self, stream: int, fd: int) -> bool:
+        """Whether that one was missing, and is held now."""
+        if stream not in self.missing:
+            return False
+        self.missing.discard(stream)
+        self.fds[fd] = stream
+        return True
+
     def reopen(self, pipes: Pipes, pids: Iterable[int]) -> None:
         """Take what is missing from processes that have it still."""
         wanted = {inode: stream for stream, inode in pipes.inodes.items() if stream in self.missing}
@@ -53,8 +61,7 @@ class Streams:
                         told = os.stat(path)
                         if stat.S_ISFIFO(told.st_mode) and told.st_ino in wanted:
                             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                            self.fds[fd] = wanted.pop(told.st_ino)
-                            self.missing.discard(self.fds[fd])
+                            self.take(wanted.pop(told.st_ino), fd)
 
     def close(self, stream: int | None = None) -> None:
         """Let go of one stream, or of all."""
@@ -112,13 +119,10 @@ class Orphan:
             folder,
             whole=size,
             most=output_max,
-            muted=streams.fds.values() if streams.unmute and not reached else (),
+            muted={*streams.fds.values(), *streams.missing} if streams.unmute else (),
             unmute=streams.unmute,
+            reached=reached,
         )
-        terminals = [fd for fd, stream in streams.fds.items() if stream == Stream.TTY]
-        self._terminal = terminals[0] if terminals else None
-        self._keyboard = Keyboard(terminals[0]) if terminals else None
-        self._capture.line_ends = translates(self._terminal)
         self._reason: str | None = None
         self._grace_s = grace_s
         self._invocation = invocation
@@ -133,14 +137,29 @@ class Orphan:
         self._timers: list[asyncio.TimerHandle] = []
         loop = asyncio.get_running_loop()
         self._look_timer: asyncio.TimerHandle | None = None
-        self._listen()
+        self._terminal: int | None = None
+        self._keyboard: Keyboard | None = None
+        self._reached = reached
+        for fd in list(streams.fds):
+            self.hear(fd)
         self._look()
         if info.timeout_s is not None:
             left = _left_s(folder, info.timeout_s)
             self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
 
-    def _listen(self) -> None:
-        for fd in self._streams.fds:
+    def hear(self, fd: int) -> None:
+        """Read one of its streams from now on."""
+        self._listen(fd)
+        if self._reached:
+            with self._growing(fd) as stream:
+                self._capture.catch_up(stream, fd)
+                self._capture.release(stream)
+
+    def _listen(self, fd: int) -> None:
+        if self._streams.fds[fd] == Stream.TTY and self._terminal != fd:
+            self._terminal, self._keyboard = fd, Keyboard(fd)
+            self._capture.line_ends = translates(fd)
+        if not self._capture.full:
             asyncio.get_running_loop().add_reader(fd, self._read, fd)
 
     def _read(self, fd: int) -> None:
@@ -183,7 +202,8 @@ class Orphan:
         if self._capture.full:
             self._wait_for_room()
         elif not self._over:
-            self._listen()
+            for fd in self._streams.fds:
+                self._listen(fd)
 
     def type(self, data: bytes) -> None:
         """Give keys to the job's terminal."""
@@ -285,7 +305,8 @@ class Orphan:
         self.close()
         if outcome is None and status is None and self._reason is None:
             return None
-        outcome = outcome or Outcome(reached=not self._capture.muted)
+        reached = self._reached or has_reached(self._folder, self._info.attempt)
+        outcome = outcome or Outcome(reached=reached)
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
             if code == -signal.SIGKILL and not self._killed:

@@ -12,17 +12,17 @@ from functools import partial
 from typing import Any, Final
 
 from mcli import frames
-from mcli.card import read_pipes, read_worker, read_worker_ticks
+from mcli.card import Pipes, read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import Vigil, insist, persist
 from mcli.family import traces
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
-from mcli.output import log_size
 from mcli.settings import Settings
 from mcli.states import State
-from mcli.ticket import Identity, holder, identify, revoke
+from mcli.stream import Stream
+from mcli.ticket import Identity, has_reached, holder, identify, revoke
 
 Work = Coroutine[Any, Any, None]
 
@@ -62,17 +62,34 @@ class Orphans:
     def adopt(self, live: Live) -> None:
         """A running job of an earlier daemon."""
         assert live.info is not None
-        live.reached = True
         if live.info.pid is None:  # the one before did not come to write it down
             owner = holder(self._home.job(live.id), live.attempt)
             live.note_pid(owner.pid if owner else None)
         self.watch(live, live.attempt)
         folder = self._home.job(live.id)
+        pipes = read_pipes(folder)
+        self._inherit(live, pipes)
+        live.reached = not pipes.unmute or has_reached(folder, live.attempt)
         worker_pid = live.info.worker_pid or read_worker(folder)
         if worker_pid is not None:
             self.bereave(live, worker_pid, read_worker_ticks(folder))
         else:
             insist(partial(self._take_over, live, live.attempt))
+
+    @staticmethod
+    def _inherit(live: Live, pipes: Pipes) -> None:
+        """Its streams, none of which are here: who held them has died."""
+        streams = [*pipes.inodes, *([Stream.TTY] if "tty" in live.invocation.stdio else [])]
+        live.share(Streams([], streams, pipes.unmute.encode()))
+
+    @staticmethod
+    def take_terminal(live: Live, master: int) -> bool:
+        """Whether *master* is of use: nobody here has it."""
+        if live.streams is None or not live.streams.take(Stream.TTY, master):
+            return False
+        if live.orphan is not None:
+            live.orphan.hear(master)
+        return True
 
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""
@@ -106,10 +123,10 @@ class Orphans:
         folder = self._home.job(live.id)
         os.makedirs(folder, mode=0o700, exist_ok=True)  # somebody may have removed it
         process, pipes = self._process(live, attempt), read_pipes(folder)
-        if live.streams is None:  # the daemon that held them has died as well
-            live.share(Streams([], list(pipes.inodes), pipes.unmute.encode()))
-            live.reached = not pipes.unmute or log_size(folder) > pipes.start
+        if live.streams is None:
+            self._inherit(live, pipes)
         assert live.streams is not None
+        live.reached = live.reached or not pipes.unmute or has_reached(folder, attempt)
         if live.streams.missing:
             alive = process is not None and process.alive()
             have = {live.info.pid} if alive else traces().of(live.id, pipes.inodes.values())

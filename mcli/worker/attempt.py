@@ -115,7 +115,7 @@ class Attempt:
             for fd, stream in self.plugs.readers.items()
             if fd != self.plugs.master
         }
-        return Pipes(inodes, self.unmute.decode(), self.capture.log.size)
+        return Pipes(inodes, self.unmute.decode())
 
     def begin(self, spare: Spare) -> None:
         """Have *spare* become this job."""

@@ -31,7 +31,7 @@ from mcli.output import Log, log_size, waiting
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
 from mcli.stream import Stream
-from mcli.ticket import identify, out_of_the_way, take
+from mcli.ticket import identify, note_reached, out_of_the_way, take
 from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
 from mcli.worker.plugs import close_plugs, plug_in
@@ -330,6 +330,8 @@ class Job:
             self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
+            assert self._ticket is not None
+            note_reached(self._ticket)  # for whoever comes after a worker that has read the marks
         self._watch_the_clock()
         self._tell_worker(REACHED)
 

@@ -365,6 +365,7 @@ class Worker:
         with contextlib.suppress(BlockingIOError):
             told = os.read(attempt.control, 4096)
             if attempt.hear(told):
+                failpoint.reach("heard")
                 self._tell(frames.REACHED, job=attempt.order.job)
             if not told:
                 self._close_control(attempt)

@@ -532,6 +532,38 @@ def test_a_job_that_is_waited_for_outlives_daemon_and_worker(
     assert caller.returncode == 7
 
 
+def test_a_job_at_a_terminal_outlives_daemon_and_worker(daemon: Daemon, gate: Gate) -> None:
+    """
+    Its caller holds the terminal's other side meanwhile: the next daemon, and the one after
+    that, reads on there, and what is typed reaches the job.
+    """
+    with at_a_terminal(daemon, PUPPET, "obey", gate.path) as caller:
+        inside = gate.arrival()
+        inside.do("print('before')")
+        caller.expect_exact("before\r\n")
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+            daemon.kill9()
+        inside.do("print('alone')")
+        daemon.start()
+        caller.expect_exact("alone\r\n")
+        daemon.kill9()
+        inside.do("print('between')")
+        daemon.start()
+        caller.expect_exact("between\r\n")
+        inside.tell("print(input().upper(), flush=True)")
+        caller.sendline("typed")
+        caller.expect_exact("typed\r\nTYPED\r\n")
+        inside.tell("print('waits', flush=True); signal.pause()")
+        caller.expect_exact("waits")
+        caller.sendintr()
+        caller.expect_exact("Aborted!")
+        caller.expect(pexpect.EOF)
+    assert caller.exitstatus == 1
+    assert len(daemon.starts()) == 1
+    assert daemon.output(daemon.job()["id"]).startswith("before\nalone\nbetween\ntyped\nTYPED\n")
+
+
 def test_last_words_of_a_program_with_nobody_left(daemon: Daemon) -> None:
     """
     A worker that is killed when it has written how a program ended has stored before that what

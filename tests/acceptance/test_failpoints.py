@@ -78,7 +78,7 @@ CASES: Final = [
     *cases("recovery", "revoked requeued recovered"),
     *cases("worker", "ordered"),
     *cases("worker", "forked", **{"raise": ANY}, kill=ANY),
-    *cases("worker", "reaped outcome-kept"),
+    *cases("worker", "heard reaped outcome-kept"),
     *(case for case in cases("job", "received") if case.action != "raise"),
     *cases("job", "ticketed", kill={"starts": 0, "codes": (KILLED,)}),
     *cases("job", "outcome-written", kill={"codes": (KILLED,)}),
