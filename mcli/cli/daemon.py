@@ -77,7 +77,7 @@ def start(foreground: bool, apps: Sequence[str], i_know: bool, **options: str | 
     home = Home.find()
     settings = Settings.load(options)
     if foreground:
-        from mcli.daemon.server import serve
+        from mcli.daemon.main import serve
 
         sys.exit(serve(settings, home, list(apps), options, i_know=i_know))
     _launch(home, _arguments(options, apps, i_know))

@@ -6,7 +6,7 @@ import sys
 
 def _main() -> int:
     gc.disable()  # until it serves: what is imported stays, and looking through it takes time
-    from mcli.daemon.server import main
+    from mcli.daemon.main import main
 
     return main(sys.argv[1:])
 

@@ -1,30 +1,24 @@
 """
-The daemon's life: take the lock, open the store, recover, listen, serve, stop.
+The daemon's life: open the store, recover, listen, serve, stop.
 
-One event loop serves callers and workers (unix sockets) and HTTP (uvicorn). Whoever started
-the daemon is told on ``$MCLI_READY_FD``, in one line of JSON, that it is ready or why not.
+One event loop serves callers and workers (unix sockets) and HTTP (uvicorn).
 """
 
-import argparse
 import asyncio
 import contextlib
 import ctypes
-import fcntl
 import gc
 import json
 import logging
 import os
 import signal
 import socket
-import sys
-import time
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from mcli import failpoint
 from mcli.appbook import Entry
-from mcli.daemon import early, removal, signals
+from mcli.daemon import early, removal, report, signals
 from mcli.daemon.api import create_app
 from mcli.daemon.apps import Apps, preloaded
 from mcli.daemon.attach import TOO_MANY, Caller
@@ -32,7 +26,7 @@ from mcli.daemon.auth import make_token
 from mcli.daemon.ballast import Ballast
 from mcli.daemon.bind import Bound, bind
 from mcli.daemon.calls import Calls
-from mcli.daemon.crash import CRASHED, crash, watch_for_bugs
+from mcli.daemon.crash import crash, watch_for_bugs
 from mcli.daemon.dispatch import Dispatcher
 from mcli.daemon.endpoints import Endpoints
 from mcli.daemon.limits import Limits
@@ -42,111 +36,35 @@ from mcli.daemon.recovery import recover
 from mcli.daemon.retention import Retention
 from mcli.daemon.rounds import Rounds
 from mcli.daemon.signing import make_secret
-from mcli.daemon.sources import found
 from mcli.daemon.systemd import Notices
 from mcli.daemon.watchdog import Watchdog
 from mcli.daemon.web import WebServer, web_server
 from mcli.daemon.webhooks import Webhooks
-from mcli.errors import MCLIError
-from mcli.filesystem import check_local
 from mcli.home import Home
 from mcli.outcome import write_durably
 from mcli.settings import Settings
 from mcli.store.store import Store
-from mcli.ticket import lock_holder
 from mcli.version import PROTOCOL, __version__
 
 log = logging.getLogger("mcli.daemon")
 
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
-OTHER_S: Final = 30.0
-"""Seconds that another daemon, which holds the lock, gets to say where it listens."""
 
 
-class AlreadyRunning(Exception):
-    """Another daemon holds the lock."""
-
-
-def main(words: Sequence[str]) -> int:
-    """Run the daemon with the options of ``mcli daemon start``; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mcli.daemon")
-    for setting in fields(Settings):
-        if setting.metadata["option"]:
-            parser.add_argument(setting.metadata["option"], dest=setting.name)
-    parser.add_argument("--app", action="append", dest="apps", default=[])
-    parser.add_argument("--apps-from", default=_here())
-    parser.add_argument("--i-know", action="store_true")
-    options = vars(parser.parse_args(words))
-    apps, i_know, apps_from = (options.pop(name) for name in ("apps", "i_know", "apps_from"))
-    try:
-        settings, home = Settings.load(options), Home.find()
-    except MCLIError as error:
-        _report_failure(error)
-        return error.exit_code
-    return serve(settings, home, apps, options, i_know=i_know, apps_from=apps_from)
-
-
-def serve(
-    settings: Settings,
-    home: Home,
-    apps: list[str],
-    options: Mapping[str, str | None],
-    *,
-    i_know: bool = False,
-    apps_from: str | None = None,
+def run(
+    settings: Settings, home: Home, apps: list[Entry], given: dict[str, str], *, i_know: bool
 ) -> int:
-    """Be the daemon of *home* until told to stop; the exit code.
+    """Be the daemon of *home*, whose lock is ours, until told to stop; the exit code.
 
     Args:
-        apps: Those that the command line names.
-        options: By the names of their settings, what it says of those; None is nothing.
-        apps_from: The directory that they are named from, and run in; the current one if None.
+        apps: Those that it has from its start on.
+        given: By the names of their settings, what the command line said of those.
         i_know: Others than this machine may be served, see ``bind``.
+
+    Raises:
+        MCLIError: It cannot be.
     """
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    try:
-        check_local(home.root)
-        home.create()
-        lock = _lock(home)
-    except AlreadyRunning:
-        _report_other(home)
-        return 0
-    except MCLIError as error:
-        _report_failure(error)
-        return error.exit_code
-    try:
-        entries = found(apps, _here(), apps_from)
-        given = {name: str(getattr(settings, name)) for name, text in options.items() if text}
-        return asyncio.run(_Server(settings, home, entries, given, i_know).run())
-    except MCLIError as error:
-        _report_failure(error)
-        return error.exit_code
-    except Exception:
-        log.critical("daemon.crashed", exc_info=True)
-        return CRASHED
-    finally:
-        os.close(lock)
-
-
-def _here() -> str:
-    """The current directory; the root if it has been deleted."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return "/"
-
-
-def _lock(home: Home) -> int:
-    """Hold the lock for as long as this process lives. A file's mere presence means nothing."""
-    fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise AlreadyRunning from None
-    return fd
+    return asyncio.run(_Server(settings, home, apps, given, i_know).run())
 
 
 class _Server:
@@ -318,9 +236,6 @@ def _http_server(dispatcher: Dispatcher, apps: Apps, bound: Bound, token: str) -
     return web_server(app, limits, bound.tls)
 
 
-# Reports ------------------------------------------------------------------------------
-
-
 def _report_ready(
     dispatcher: Dispatcher,
     home: Home,
@@ -346,43 +261,4 @@ def _report_ready(
     }
     write_durably(home.address, json.dumps(told | start).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
-    _report({"ok": True, "apps": apps, **told})
-
-
-def _report_other(home: Home) -> None:
-    """Somebody else is the daemon: say where it is, as soon as it says so itself."""
-    told = _wait_for_address(home)
-    _report({"ok": True, "already": True, **told})
-    if "MCLI_READY_FD" not in os.environ:
-        sys.stderr.write(f"mcli daemon already running: {told['url']} (pid {told['pid']})\n")
-
-
-def _wait_for_address(home: Home) -> dict[str, Any]:
-    deadline = time.monotonic() + OTHER_S
-    while True:
-        told = _told(home)
-        if told.get("pid") == lock_holder(home.lock) or time.monotonic() > deadline:
-            return {"url": "", "pid": lock_holder(home.lock), **told}
-        time.sleep(0.05)  # it tells its own starter when it is ready, not us
-
-
-def _told(home: Home) -> dict[str, Any]:
-    try:
-        with open(home.address, encoding="utf-8") as file:
-            told: dict[str, Any] = json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
-    return told
-
-
-def _report_failure(error: MCLIError) -> None:
-    log.error("daemon.failed %s", error)
-    _report({"ok": False, "code": error.code, "exit_code": error.exit_code, "message": str(error)})
-
-
-def _report(line: dict[str, Any]) -> None:
-    fd = os.environ.pop("MCLI_READY_FD", None)
-    if fd is not None:
-        with contextlib.suppress(OSError):
-            os.write(int(fd), json.dumps(line).encode() + b"\n")
-            os.close(int(fd))
+    report.tell({"ok": True, "apps": apps, **told})

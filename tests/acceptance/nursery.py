@@ -205,9 +205,9 @@ def main() -> int:
     """This process, and each that it forks."""
     gc.disable()  # as the daemon does until it serves
     from mcli.daemon import early
-    from mcli.daemon.server import main as run
+    from mcli.daemon.main import main as run
 
-    for name in early.MODULES:
+    for name in ("mcli.daemon.server", *early.MODULES):
         with suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
