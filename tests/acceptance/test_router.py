@@ -24,22 +24,33 @@ Ask = Callable[..., requests.Response]
 def serve(daemon: Daemon, **env: str) -> "tuple[subprocess.Popen[str], Ask]":
     """The application as a process, and a way to ask it."""
     process = daemon.begin(sys.executable, OWN, env=env)
+    return process, asking(process)
+
+
+def asking(process: "subprocess.Popen[str]") -> Ask:
     [port] = lines(process, 1)
 
     def ask(method: str, path: str, **options: Any) -> requests.Response:
         url = f"http://127.0.0.1:{port.strip()}{path}"
         return requests.request(method, url, timeout=DEADLINE_S, **options)
 
-    return process, ask
+    return ask
+
+
+@pytest.fixture(scope="module")
+def application(standing: Daemon) -> Iterator[Ask]:
+    """The application of the module's daemon, for all its tests."""
+    with subprocess.Popen(
+        [sys.executable, OWN], env=standing.env, cwd=standing.cwd, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield asking(process)
+        process.kill()
 
 
 @pytest.fixture
-def ask(daemon: Daemon) -> Iterator[Ask]:
+def ask(application: Ask, shared: Daemon) -> Ask:
     """Asks the application, while a daemon runs."""
-    process, ask = serve(daemon)
-    yield ask
-    process.terminate()
-    process.wait(DEADLINE_S)
+    return application
 
 
 @pytest.fixture
@@ -53,11 +64,11 @@ def code(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
-def test_command_answers_with_what_it_returns(daemon: Daemon, ask: Ask) -> None:
+def test_command_answers_with_what_it_returns(shared: Daemon, ask: Ask) -> None:
     """A call runs in a worker of the daemon, as a job that came over HTTP."""
     answer = ask("POST", "/sum", json={"left": 2, "right": 3})
     assert (answer.status_code, answer.json()["sum"]) == (200, 5)
-    job = daemon.job(answer.headers["Mcli-Job-Id"])
+    job = shared.job(answer.headers["Mcli-Job-Id"])
     assert (job["name"], job["source"], job["state"]) == ("add", "http", "succeeded")
     assert job["pid"] == answer.json()["pid"]
     assert ask("GET", "/items/7").json() == 7
@@ -146,18 +157,18 @@ def test_events_come_while_the_job_runs(ask: Ask) -> None:
     assert followed.content == b"asleep\n"
 
 
-def test_job_is_cancelled(daemon: Daemon, ask: Ask) -> None:
+def test_job_is_cancelled(shared: Daemon, ask: Ask) -> None:
     """What runs has no result, and can be ended."""
     place = ask("POST", "/forever").headers["Location"]
     assert code(ask("GET", f"{place}/result")) == (409, "unfinished")
     assert ask("POST", f"{place}/cancel").status_code == 202
-    assert daemon.final(place.rpartition("/")[2])["state"] == "cancelled"
+    assert shared.final(place.rpartition("/")[2])["state"] == "cancelled"
     assert code(ask("GET", f"{place}/result")) == (409, "job_failed")
 
 
-def test_other_jobs_are_not_shown(daemon: Daemon, ask: Ask) -> None:
+def test_other_jobs_are_not_shown(shared: Daemon, ask: Ask) -> None:
     """A beginning of an id, and a job that is none of these endpoints', are unknown."""
-    other = daemon.submit("tell")
+    other = shared.submit("tell")
     ours = ask("POST", "/sum", json={"left": 1}).headers["Mcli-Job-Id"]
     assert ask("GET", f"/v1/jobs/{ours}").status_code == 200
     for job_id in (other, ours[:13], "-", "x", ours.upper()):
@@ -199,8 +210,9 @@ def test_many_wait_at_once(stopped: Daemon, gate: Gate) -> None:
     assert states == ["succeeded"] * MANY
 
 
-def test_daemon_that_stops_is_told(daemon: Daemon, ask: Ask) -> None:
+def test_daemon_that_stops_is_told(daemon: Daemon) -> None:
     """Whoever waits when the daemon stops is told that the job runs on."""
+    _, ask = serve(daemon)
     answer = ask("POST", "/forever")
     job_id = answer.json()["id"]
     daemon.stop()
