@@ -22,7 +22,6 @@ from mcli.states import State
 from mcli.store.store import Store
 from mcli.ticket import identify, take
 
-NOW = time.time()
 DAY = 86400.0
 
 
@@ -36,7 +35,7 @@ class Kept:
 
     def job(self, days: float, *, ends: bool = True, size: int = 0, **fields: Any) -> str:
         """A job that ended so long ago, and has printed so much."""
-        job_id, at = new_id(), NOW - days * DAY
+        job_id, at = new_id(), time.time() - days * DAY
         given: dict[str, Any] = {"name": "x", "app": "x.py", "command": None, "argv": []}
         given |= {"cwd": "/", "invocation": b"all", "timeout_s": None}
         self.store.write(_accept, now=at, job_id=job_id, **(given | fields)).result()
@@ -112,7 +111,7 @@ def test_bytes_are_those_on_the_disk(kept: Kept) -> None:
 def test_a_delivery_that_waits_holds_its_job(kept: Kept) -> None:
     """Until its URL has been told, a job stays; afterwards it goes."""
     job = kept.job(8, on_finish="http://127.0.0.1:1/")
-    (seen,) = kept.store.read(queue.ended, now=NOW, state=State.CANCELLED, limit=9)
+    (seen,) = kept.store.read(queue.ended, now=time.time(), state=State.CANCELLED, limit=9)
     assert seen.held
     assert kept.store.write(queue.forget_ended, [job]).result() == {job}
     kept.round()
@@ -130,7 +129,9 @@ def test_a_key_of_the_last_day_holds_its_job(kept: Kept) -> None:
     kept.round(MCLI_KEEP_AGE="1h", MCLI_KEEP_JOBS="0", MCLI_KEEP_BYTES="0B")
     assert kept.rows() == kept.folders() == {job}
     assert older not in kept.rows()
-    found = kept.store.read(queue.earlier, now=NOW, job_id=new_id(), key="mine", request=b"r")
+    found = kept.store.read(
+        queue.earlier, now=time.time(), job_id=new_id(), key="mine", request=b"r"
+    )
     assert found is not None
     assert found.id == job
 
@@ -166,7 +167,7 @@ def stray(kept: Kept, days: float, *, began: bool = True, alive: bool = False) -
         assert fd is not None
         os.close(fd)
     for path in (*folder.iterdir(), folder):
-        os.utime(path, (NOW - days * DAY, NOW - days * DAY))
+        os.utime(path, 2 * (time.time() - days * DAY,))
     return job_id
 
 

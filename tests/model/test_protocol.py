@@ -32,7 +32,7 @@ def test_protocol() -> None:
     run_state_machine_as_test(Machine, settings=BUDGET)
 
 
-def requeue_what_was_running(job: Any, store: Any, home: Any) -> bool:
+def requeue_what_was_running(job: Any, store: Any, home: Any, look: Any) -> bool:
     """Recovery that does not ask whether an attempt has begun."""
     store.write(queue.revoke, now=9.0, job_id=job.id, attempt=job.attempt)
     return False
@@ -47,7 +47,7 @@ def wait_for_it_on_any_error(invocation: Any, home: Any, job_id: str) -> Any:
     return None, job_id
 
 
-def lose_what_was_running(job: Any, store: Any, home: Any) -> bool:
+def lose_what_was_running(job: Any, store: Any, home: Any, look: Any) -> bool:
     """Recovery that gives up whatever was running."""
     told = {"state": "lost", "reason": "worker_lost"}
     store.write(queue.finish, now=9.0, job_id=job.id, attempt=job.attempt, **told)
