@@ -174,8 +174,8 @@ class Wire:
             room = socket.CMSG_SPACE(_FD.size)
             data, rights, _, _ = self.socket.recvmsg(1 << 18, room, socket.MSG_CMSG_CLOEXEC)
             for _, kind, fd in rights:
-                if kind == socket.SCM_RIGHTS and len(fd) == _FD.size:
-                    self._fds += _FD.unpack(fd)
+                if kind == socket.SCM_RIGHTS:  # there is room for more than one
+                    self._fds += (number for (number,) in _FD.iter_unpack(fd))
             if not data:
                 return []
             found = list(self._decoder.feed(data))
@@ -579,9 +579,10 @@ class Session:
         It would find nobody at the other ends otherwise, and be killed by SIGPIPE, or by SIGHUP
         at a terminal. Nothing is read here: with the pipes full, it waits.
         """
+        if not self._is_caller or Stream.TTY in self._closed:
+            while masters:
+                os.close(masters.pop())
         if not self._is_caller:
-            for master in masters:
-                os.close(master)
             return
         self._let_go(Stream.STDOUT, Stream.STDERR)
         for master in masters:

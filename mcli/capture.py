@@ -67,7 +67,12 @@ class Capture:
 
         self._unmute = unmute
         self._held = dict.fromkeys(muted, b"")
-        self._held_max = None if reached else HELD_BYTES
+        self.hold_all = reached
+        """The marks have been written: what is withheld may have to be shown, all of it."""
+
+        self.heard = False
+        """A mark has come."""
+
         self._return = b""
         """A carriage return at the end of what was read: it may belong to a line end."""
 
@@ -84,6 +89,11 @@ class Capture:
     def full(self) -> bool:
         """Nothing is read now, for want of room: who writes waits, as on a slow disk."""
         return self.again_at is not None
+
+    @property
+    def muted(self) -> bool:
+        """Whether a mark has not come on some stream."""
+        return bool(self._held)
 
     def read(self, stream: int, fd: int) -> bool:
         """Move what *fd* has now into the log, once; False if that is nothing, or has no room.
@@ -179,9 +189,10 @@ class Capture:
             return data
         before, mark, after = (self._held[stream] + data).partition(self._unmute)
         if mark:
+            self.heard = True
             del self._held[stream]
             return after
-        self._held[stream] = before[-self._held_max :] if self._held_max else before
+        self._held[stream] = before if self.hold_all else before[-HELD_BYTES:]
         return b""
 
     def finish(self) -> None:

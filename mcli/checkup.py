@@ -20,10 +20,11 @@ from typing import Any, Final, NamedTuple
 from mcli import address, filesystem
 from mcli.client import Client
 from mcli.errors import BadSetting, DaemonError, MCLIError, UnsafeHome
+from mcli.family import is_stopped
 from mcli.home import Home
 from mcli.listener import owner_uid
 from mcli.settings import Settings, origins
-from mcli.status import ask, is_stopped
+from mcli.status import ask
 from mcli.store import examination
 from mcli.ticket import lock_holder
 from mcli.version import __version__

@@ -40,6 +40,7 @@ POINTS: Final = {
     "forked": "daemon, or worker: the process of the attempt exists",
     "received": "job: it knows which job it is, and has no ticket",
     "ticketed": "job: the attempt is its own, and the program has not begun",
+    "marked": "job: it has marked in its streams that its body is next, and not noted it",
     "outcome-written": "job: how it ended is written down",
     "reaped": "worker: the process of the attempt has ended, and its outcome is not completed",
     "outcome-kept": "worker: its outcome is complete, and the daemon not told",

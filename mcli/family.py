@@ -14,6 +14,8 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from mcli.ticket import started_ticks
+
 PART_S: Final = 0.1
 """Seconds in which what a job has left may end by itself, as what reads its output does."""
 
@@ -130,19 +132,32 @@ def is_daemon(pid: int) -> bool:
         return False
 
 
-def lives(pid: int) -> bool:
-    """Whether *pid* is a process that has not ended; one that nobody has reaped has."""
+def _state(pid: int) -> bytes:
+    """The letter for what it does; that of a process that is gone if there is none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+            return file.read().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
-        return False
+        return b"X"
+
+
+def lives(pid: int) -> bool:
+    """Whether *pid* is a process that has not ended; one that nobody has reaped has."""
+    return _state(pid) not in (b"Z", b"X")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped *pid*."""
+    return _state(pid) in (b"T", b"t")
 
 
 def catches(pid: int, number: int) -> bool:
     """Whether *pid* has a handler for that signal."""
-    with open(f"/proc/{pid}/status") as file:
-        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+    except OSError:  # it has ended
+        return False
     return bool(found and int(found[1], 16) >> (number - 1) & 1)
 
 
@@ -172,9 +187,15 @@ class Traces(NamedTuple):
     pipes: dict[int, set[int]]
     """Processes by the pipe that they can write to."""
 
-    def of(self, job_id: str, pipes: Collection[int]) -> set[int]:
-        """Those of a job that has these pipes."""
-        return self.marks.get(job_id, set()).union(*(self.pipes.get(i, set()) for i in pipes))
+    def of(self, job_id: str, pipes: Collection[int], since: int | None = None) -> set[int]:
+        """Those of a job that has these pipes.
+
+        Args:
+            since: When its process started, of ``started_ticks``. What is older may have been
+                handed a pipe, as one that connects for others is, and is nobody's child here.
+        """
+        found = self.marks.get(job_id, set()).union(*(self.pipes.get(i, set()) for i in pipes))
+        return {pid for pid in found if since is None or (started_ticks(pid) or 0) >= since}
 
 
 def traces() -> Traces:

@@ -33,7 +33,8 @@ class Keyboard:
         if signal.SIGTSTP in made and not family.catches(job, signal.SIGTSTP):
             # As the kernel does it, but only under a shell in the job's session.
             group = struct.unpack("i", fcntl.ioctl(self._master, termios.TIOCGPGRP, b"\0" * 4))[0]
-            family.signal_group(group, signal.SIGSTOP)
+            if group > 0:  # nobody's terminal has 0: that would be our own
+                family.signal_group(group, signal.SIGSTOP)
         return made
 
     def _signals_of(self, data: bytes) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mcli import frames
 from mcli.attach import Wire, refusal
 from mcli.errors import MCLIError
+from mcli.family import is_stopped
 from mcli.home import Home
 from mcli.version import PROTOCOL, __version__
 
@@ -39,15 +40,6 @@ def is_background_available() -> bool:
         finally:
             wire.close()
     except (MCLIError, OSError, ValueError):
-        return False
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a signal or a debugger has stopped that process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except OSError:  # it has ended
         return False
 
 

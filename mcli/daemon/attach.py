@@ -101,18 +101,18 @@ class Caller:
         elif kind == frames.SUBMIT:
             await self._submit(payload)
         else:
-            fds = self._link.take_fds(payload.get("fds", 0))
             job = self._dispatcher.find(payload["id"])
             live = self._dispatcher.live(job.id)
-            self._dispatcher.give_terminal(live, fds)
+            # Only now: those of a request that is refused are closed with the connection.
+            self._dispatcher.give_terminal(live, self._link.take_fds(payload.get("fds", 0)))
             interactive = live is not None and "tty" in live.invocation.stdio
             told = {"id": job.id, "interactive": interactive, "job": job.document()}
             self._link.send(frames.ACCEPTED, told)
             self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
-        fds = self._link.take_fds(payload["fds"])
         invocation = Invocation.parse(payload["invocation"])
+        fds = self._link.take_fds(payload["fds"])
         live = await self._dispatcher.submit(
             invocation,
             job_id=payload["id"],

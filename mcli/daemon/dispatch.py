@@ -406,8 +406,7 @@ class Dispatcher:
             live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
             self._note_process(live, payload["pid"], worker.pid)
         elif kind == frames.REACHED:
-            live.reached = True
-            live.notify()
+            live.reach()
         elif kind == frames.GREW:
             live.size = payload["size"]
             live.notify()
@@ -491,7 +490,12 @@ class Dispatcher:
             self._orphans.bereave(live, worker.pid)
 
     def reaped(self, pid: int, status: int) -> None:
-        """A child has ended: a worker, or a job that its worker has left behind."""
+        """A child has ended, or stopped: a worker, or a job that its worker has left behind."""
+        if os.WIFSTOPPED(status):
+            for live in self._live.values():
+                if live.info is not None and live.info.pid == pid and live.orphan is not None:
+                    live.orphan.tell_paused()
+            return
         self.pool.exited(pid, killed=os.WIFSIGNALED(status))
         for live in self._live.values():
             if live.info is not None and live.info.pid == pid and live.worker is None:

@@ -101,6 +101,11 @@ class Live:
         self.size = size
         self.notify()
 
+    def reach(self) -> None:
+        """Its body is reached."""
+        self.reached = True
+        self.notify()
+
     def note_pid(self, pid: int | None) -> None:
         """Its process is known now."""
         assert self.info is not None

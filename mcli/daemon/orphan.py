@@ -13,6 +13,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from mcli import family, frames, memory
@@ -94,6 +95,7 @@ class Orphan:
         size: int,
         grace_s: float,
         grew: Callable[[int], None],
+        reach: Callable[[], None],
         tell: Callable[[int, dict[str, Any]], None],
         invocation: Invocation,
         output_max: int | None,
@@ -114,7 +116,28 @@ class Orphan:
         self._folder = folder
         self._streams = streams
         self._grew = grew
+        self._reach = reach
         self._tell = tell
+        self._reason: str | None = None
+        self._grace_s = grace_s
+        self._invocation = invocation
+        shared = (fd for fd, stream in streams.fds.items() if stream != Stream.TTY)
+        told = read_pipes(folder).inodes.values()
+        self._pipes = {os.fstat(fd).st_ino for fd in shared}.union(told)
+        self._memory_max = invocation.policy.memory_bytes
+        self._oom_kills = memory.oom_kills()
+        self._killed = False
+        """SIGKILL has been sent on purpose."""
+
+        self._error: str | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._terminal: int | None = None
+        self._keyboard: Keyboard | None = None
+        self._left_s = _left_s(folder, info.timeout_s) if info.timeout_s is not None else None
+        self._noted = reached
+        """All marks that the body is reached were written; its worker may have read one."""
+
+        self._told = reached
         self._capture = Capture(
             folder,
             whole=size,
@@ -123,37 +146,62 @@ class Orphan:
             unmute=streams.unmute,
             reached=reached,
         )
-        self._reason: str | None = None
-        self._grace_s = grace_s
-        self._invocation = invocation
-        told = read_pipes(folder).inodes.values()
-        self._pipes = {os.fstat(fd).st_ino for fd in streams.fds}.union(told)
-        self._memory_max = invocation.policy.memory_bytes
-        self._oom_kills = memory.oom_kills()
-        self._killed = False
-        """SIGKILL has been sent on purpose."""
 
-        self._error: str | None = None
-        self._timers: list[asyncio.TimerHandle] = []
-        loop = asyncio.get_running_loop()
-        self._look_timer: asyncio.TimerHandle | None = None
-        self._terminal: int | None = None
-        self._keyboard: Keyboard | None = None
-        self._reached = reached
-        for fd in list(streams.fds):
+    def start(self) -> None:
+        """Read what it prints, and see to its limits.
+
+        Raises:
+            OSError: The system does not allow it now; it is to be closed.
+        """
+        for fd in list(self._streams.fds):
             self.hear(fd)
+        self._await_body()
         self._look()
-        if info.timeout_s is not None:
-            left = _left_s(folder, info.timeout_s)
-            self._timers.append(loop.call_later(left, self.stop, grace_s, "timeout"))
+        if self._left_s is not None:
+            stop = partial(self.stop, self._grace_s, "timeout")
+            self._after(self._left_s, stop)
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        def due() -> None:
+            self._timers.discard(timer)
+            act()
+
+        timer = asyncio.get_running_loop().call_later(seconds, due)
+        self._timers.add(timer)
 
     def hear(self, fd: int) -> None:
         """Read one of its streams from now on."""
         self._listen(fd)
-        if self._reached:
+        self._unmute(fd)
+
+    def _unmute(self, fd: int) -> None:
+        """Where no mark is any more, though it was written, somebody has read it before."""
+        if self._noted and self._capture.muted:
             with self._growing(fd) as stream:
                 self._capture.catch_up(stream, fd)
-                self._capture.release(stream)
+                if not self._capture.full:
+                    self._capture.release(stream)
+
+    def _await_body(self) -> None:
+        """Look whether the body is reached, as long as that is not known: nobody tells."""
+        self._look_for_note()
+        if self._capture.muted and not self._over:
+            self._after(LOOK_S, self._await_body)
+
+    def _look_for_note(self) -> None:
+        if self._capture.muted and not self._noted:
+            with contextlib.suppress(OSError):  # too many files are open: at the next look
+                self._noted = has_reached(self._folder, self._info.attempt)
+            if self._noted:
+                self._capture.hold_all = True
+                for fd in list(self._streams.fds):
+                    self._unmute(fd)
+                self._tell_reached()
+
+    def _tell_reached(self) -> None:
+        if not self._told and (self._noted or self._capture.heard):
+            self._told = True
+            self._reach()
 
     def _listen(self, fd: int) -> None:
         if self._streams.fds[fd] == Stream.TTY and self._terminal != fd:
@@ -164,6 +212,7 @@ class Orphan:
 
     def _read(self, fd: int) -> None:
         """Move what a stream has into the log, once."""
+        self._look_for_note()
         with self._growing(fd) as stream:
             try:
                 self._capture.read(stream, fd)
@@ -186,24 +235,27 @@ class Orphan:
             self._grew(self._capture.log.size)
         if self._capture.full and not full:
             self._wait_for_room()
+        self._tell_reached()
 
     def _wait_for_room(self) -> None:
         """Read nothing for now: who writes waits, as on a slow disk."""
         loop = asyncio.get_running_loop()
         for fd in self._streams.fds:
             loop.remove_reader(fd)
-        assert self._capture.again_at is not None
-        again_s = self._capture.again_at - time.monotonic()
-        self._timers.append(loop.call_later(again_s, self._try_again))
+        if not self._over:  # else ``_drained`` tries again
+            assert self._capture.again_at is not None
+            self._after(self._capture.again_at - time.monotonic(), self._try_again)
 
     def _try_again(self) -> None:
+        if self._over:
+            return
         self._capture.try_again()
         self._grew(self._capture.log.size)
         if self._capture.full:
             self._wait_for_room()
-        elif not self._over:
-            for fd in self._streams.fds:
-                self._listen(fd)
+        else:
+            for fd in list(self._streams.fds):
+                self.hear(fd)
 
     def type(self, data: bytes) -> None:
         """Give keys to the job's terminal."""
@@ -213,7 +265,7 @@ class Orphan:
                 self._tell(frames.TYPED, {"signal": number})
             self._write_keys()
             if signal.SIGTSTP in made:
-                self._tell_paused(signal.SIGTSTP)
+                self._see_stopped()
 
     def _write_keys(self) -> None:
         """What the terminal does not take now it will take when its reader has read."""
@@ -229,12 +281,17 @@ class Orphan:
         """Its terminal has another size."""
         if self._keyboard is not None and self._terminal in self._streams.fds:
             self._keyboard.resize(rows, cols)
-        else:  # it may have no terminal that would tell it
+        if self._invocation.stdio[0] != "tty":  # it may have no terminal that would tell it
             self.signal(signal.SIGWINCH)
 
-    def _tell_paused(self, number: int) -> None:
-        """What is not its parent is not told by the kernel."""
-        if number == signal.SIGSTOP or not family.catches(self._pid, number):
+    def _see_stopped(self) -> None:
+        """Only its parent is told by the kernel that it stands still."""
+        if not self.ours:
+            self._after(LOOK_S, self.tell_paused)
+
+    def tell_paused(self) -> None:
+        """Tell that its process stands still, if it does."""
+        if self._lives() and family.is_stopped(self._pid):
             for fd in list(self._streams.fds):
                 self._catch_up(fd)
             self._tell(frames.PAUSED, {"size": self._capture.log.size})
@@ -250,7 +307,7 @@ class Orphan:
             else:
                 family.signal_each({self._pid}, number)
             if number == signal.SIGSTOP:
-                self._tell_paused(number)
+                self._see_stopped()
 
     def _lives(self) -> bool:
         return not self._over and self._process is not None and self._process.alive()
@@ -261,9 +318,8 @@ class Orphan:
             self._reason = reason
             self.signal(signal.SIGTERM)
             self.signal(signal.SIGCONT)
-            loop = asyncio.get_running_loop()
             late = time.monotonic() + grace_s + family.UNKILLABLE_S
-            self._timers.append(loop.call_later(grace_s, self._kill, late))
+            self._after(grace_s, partial(self._kill, late))
 
     def _kill(self, late: float) -> None:
         """SIGKILL to all of it, again and again until *late*: one may fork meanwhile."""
@@ -274,8 +330,7 @@ class Orphan:
         if time.monotonic() >= late:
             log.warning("job.unkillable job_id=%s pids=%s", self._info.id, [self._pid])
         else:
-            loop = asyncio.get_running_loop()
-            self._timers.append(loop.call_later(family.KILL_AGAIN_S, self._kill, late))
+            self._after(family.KILL_AGAIN_S, partial(self._kill, late))
 
     def _look(self) -> None:
         """End it if it has more memory than it may."""
@@ -287,8 +342,7 @@ class Orphan:
             self._error = f"needed more than its {memory.shown(most)} of memory"
             self._kill(time.monotonic() + family.UNKILLABLE_S)
         else:
-            loop = asyncio.get_running_loop()
-            self._look_timer = loop.call_later(memory.LOOK_S, self._look)
+            self._after(memory.LOOK_S, self._look)
 
     async def end(self, status: int | None) -> Outcome | None:
         """Its process is gone, with *status* of ``waitpid`` if that is known: what it came to.
@@ -302,10 +356,15 @@ class Orphan:
         while not self._drained():
             await asyncio.sleep(LOOK_S)
         told = self._capture.missing()
-        self.close()
+        reached = (
+            self._noted
+            or self._capture.heard
+            or not self._streams.unmute
+            or has_reached(self._folder, self._info.attempt)
+        )
+        self.close()  # when nothing can fail any more: all this may have to be done again
         if outcome is None and status is None and self._reason is None:
             return None
-        reached = self._reached or has_reached(self._folder, self._info.attempt)
         outcome = outcome or Outcome(reached=reached)
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
@@ -329,13 +388,14 @@ class Orphan:
             if time.monotonic() >= plan[0][0]:
                 number = plan.pop(0)[1]
                 if number == signal.SIGKILL:
-                    family.kill_all(self._strays)
+                    await asyncio.to_thread(family.kill_all, self._strays)
                 else:
                     family.end(strays, number)
             await asyncio.sleep(LOOK_S)  # nobody tells of the end of those that are not ours
 
     def _strays(self) -> set[int]:
-        roots = family.traces().of(self._info.id, self._pipes)
+        since = self._process.started_ticks if self._process is not None else None
+        roots = family.traces().of(self._info.id, self._pipes, since)
         if self._seen:
             roots |= family.strays(self._pid, self._info.id)
         return {pid for pid in family.descendants(roots) if family.lives(pid)}
@@ -349,6 +409,8 @@ class Orphan:
 
     def _drained(self) -> bool:
         """Whether all that was in the streams at its end is stored."""
+        if self._capture.again_at is not None and time.monotonic() >= self._capture.again_at:
+            self._capture.try_again()
         for fd in list(self._streams.fds):
             self._catch_up(fd)
         if not self._capture.full:
@@ -358,9 +420,8 @@ class Orphan:
 
     def close(self) -> None:
         """Do no more for it: it has ended, or its worker is back."""
-        for timer in (*self._timers, self._look_timer):
-            if timer is not None:
-                timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
             asyncio.get_running_loop().remove_writer(fd)

@@ -85,7 +85,9 @@ class Orphans:
     @staticmethod
     def take_terminal(live: Live, master: int) -> bool:
         """Whether *master* is of use: nobody here has it."""
-        if live.streams is None or not live.streams.take(Stream.TTY, master):
+        if live.streams is None or not os.isatty(master):
+            return False
+        if not live.streams.take(Stream.TTY, master):
             return False
         if live.orphan is not None:
             live.orphan.hear(master)
@@ -126,12 +128,12 @@ class Orphans:
         if live.streams is None:
             self._inherit(live, pipes)
         assert live.streams is not None
-        live.reached = live.reached or not pipes.unmute or has_reached(folder, attempt)
-        if live.streams.missing:
+        live.reached = live.reached or not live.streams.unmute or has_reached(folder, attempt)
+        if live.streams.missing & pipes.inodes.keys():
             alive = process is not None and process.alive()
             have = {live.info.pid} if alive else traces().of(live.id, pipes.inodes.values())
             live.streams.reopen(pipes, have)
-        live.orphan = Orphan(
+        orphan = Orphan(
             live.info,
             folder,
             process,
@@ -140,10 +142,17 @@ class Orphans:
             live.size,
             self._settings.grace_s,
             live.grow,
+            live.reach,
             live.tell,
             live.invocation,
             live.output_max(self._settings),
         )
+        try:
+            orphan.start()
+        except BaseException:
+            orphan.close()
+            raise
+        live.orphan = orphan
         if live.info.state is State.STOPPING:
             live.orphan.stop(self._settings.grace_s)
         self.watch(live, attempt)

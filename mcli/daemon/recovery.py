@@ -103,10 +103,12 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
         return False
     lost = Reason.WORKER_LOST if owner is None else _why(owner)
     invocation = _invocation(job, store)
-    may_stay = invocation is not None and policy_of(invocation, outcome).leave_children
-    may_stay = may_stay or lost is Reason.REBOOT
-    if not may_stay and look().of(job.id, read_pipes(folder).inodes.values()):
-        return True
+    known = invocation is not None or outcome is not None
+    hunted = known and not policy_of(invocation, outcome).leave_children
+    if hunted and owner is not None and lost is not Reason.REBOOT:
+        pipes = read_pipes(folder).inodes.values()
+        if look().of(job.id, pipes, owner.started_ticks):
+            return True
     _end(job, store, home, ending_of(job, outcome, _repeatable(invocation), lost=lost))
     return False
 

@@ -201,10 +201,10 @@ def _greet(dispatcher: Dispatcher, connection: socket.socket) -> None:
 
 
 def _reap(dispatcher: Dispatcher) -> None:
-    """All children that have ended: workers, and jobs whose worker has gone before them."""
+    """All children that have ended or stopped: workers, and jobs whose worker has gone first."""
     with contextlib.suppress(ChildProcessError):
         while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if pid == 0:
                 return
             dispatcher.reaped(pid, status)

@@ -100,10 +100,10 @@ def ending_of(
     return replace(ending, again_s=wait_s, max_attempts=1 + policy.retries)
 
 
-def policy_of(invocation: Invocation, outcome: Outcome | None) -> Policy:
+def policy_of(invocation: Invocation | None, outcome: Outcome | None) -> Policy:
     """What was said of how it runs: with the command itself, or by its program."""
     told = Policy.parse(outcome.policy) if outcome is not None else USUAL
-    return told if invocation.policy == USUAL else invocation.policy
+    return told if invocation is None or invocation.policy == USUAL else invocation.policy
 
 
 def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:

@@ -173,7 +173,9 @@ class Attempt:
     def type(self, data: bytes) -> list[int]:
         """Give keys to the job's terminal; the signals that they make there."""
         keyboard = self.plugs.keyboard
-        return keyboard.type(self.pid, data) if keyboard is not None else []
+        if keyboard is None or self.status is not None:
+            return []
+        return keyboard.type(self.pid, data)
 
     def mode_changed(self) -> bool | None:
         """Whether the job has made its terminal raw, or no longer; None if that is as before.

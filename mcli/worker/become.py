@@ -330,6 +330,7 @@ class Job:
             self._give_input()
             for fd in self._streams():
                 os.write(fd, self._unmute)
+            failpoint.reach("marked")
             assert self._ticket is not None
             note_reached(self._ticket)  # for whoever comes after a worker that has read the marks
         self._watch_the_clock()

@@ -283,7 +283,11 @@ class Worker:
         spare, self._spare = self._spare, None
         with contextlib.suppress(OSError):  # a full disk
             write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
-        attempt.begin(spare)
+        try:
+            attempt.begin(spare)
+        except OSError:
+            attempt.discard()
+            raise
         failpoint.reach("forked")
         self._attempts[order.job] = attempt
         self._watch(attempt)

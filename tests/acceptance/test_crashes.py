@@ -405,6 +405,31 @@ def test_worker_killed_with_a_job_at_a_terminal(daemon: Daemon, gate: Gate) -> N
     assert daemon.output(daemon.job()["id"]).startswith("one\ntwo\nthree\nTHREE\nwaits\n")
 
 
+@pytest.mark.parametrize("point", ["ticketed", "marked"])
+@pytest.mark.parametrize("card", [True, False])
+def test_worker_killed_before_the_body(daemon: Daemon, gate: Gate, point: str, card: bool) -> None:
+    """
+    Before and after it has read the mark that the body is next: the caller is given all that the
+    body prints when it prints it, and nothing else.
+    """
+    armed = {"MCLI_FAILPOINT": f"{point}:stop"}
+    caller = daemon.begin_puppet("obey", gate.path, env=armed)
+    until(lambda: daemon.jobs() and stopped(daemon.job()["pid"]))
+    job = daemon.job()
+    if not card:
+        os.unlink(Path(daemon.home.job(job["id"]), "job.json"))
+    with ended(job["worker_pid"]):
+        os.kill(job["worker_pid"], signal.SIGKILL)
+    os.kill(job["pid"], signal.SIGCONT)
+    inside = gate.arrival()
+    inside.do("print('first')")
+    assert lines(caller, 1) == ["first\n"]
+    inside.tell("print('last'); sys.exit(7)")
+    assert caller.communicate(timeout=DEADLINE_S) == ("last\n", "")
+    assert caller.returncode == 7
+    assert daemon.output(job["id"]) == "first\nlast\n"
+
+
 def test_ctrl_c_without_a_worker(daemon: Daemon, gate: Gate) -> None:
     """
     It ends the job, as it does with one.
@@ -421,9 +446,11 @@ def test_ctrl_c_without_a_worker(daemon: Daemon, gate: Gate) -> None:
     assert daemon.job()["exit_code"] == 1
 
 
-def test_ctrl_z_without_a_worker(daemon: Daemon, gate: Gate) -> None:
+@pytest.mark.parametrize("itself", [False, True])
+def test_ctrl_z_without_a_worker(daemon: Daemon, gate: Gate, itself: bool) -> None:
     """
-    It stops the job and its caller, which the shell has then; both go on with ``fg``.
+    It stops the job and its caller, which the shell has then; both go on with ``fg``. So it is
+    when the job stops itself.
     """
     shell = ["-c", f"set -m; {sys.executable} {PUPPET} obey {gate.path}; echo stopped; fg"]
     environment = {**daemon.env, "TERM": "xterm"}
@@ -433,7 +460,10 @@ def test_ctrl_z_without_a_worker(daemon: Daemon, gate: Gate) -> None:
             os.kill(inside.ppid, signal.SIGKILL)
         inside.do("print('before')")
         caller.expect_exact("before")
-        caller.send("\x1a")
+        if itself:
+            inside.tell("os.kill(0, signal.SIGSTOP)")
+        else:
+            caller.send("\x1a")
         caller.expect_exact("stopped")
         inside.do("print('after')")
         caller.expect_exact("after")

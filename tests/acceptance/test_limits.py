@@ -86,6 +86,25 @@ def test_nothing_lives_after_the_end_without_daemon_and_worker(
     assert not family.lives(int(stray))
 
 
+def test_what_was_there_before_is_no_stray(daemon: Daemon, gate: Gate) -> None:
+    """
+    A process that is older than the job, and was handed a pipe of it, is left alone at its end.
+    """
+    go = daemon.cwd / "go"
+    os.mkfifo(go)
+    words = ["sh", "-c", "read pid < go; exec 3> /proc/$pid/fd/1; echo it has; exec sleep 600"]
+    older = daemon.begin(*words)
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    go.write_text(f"{inside.pid}\n")
+    assert lines(older, 1) == ["it has\n"]
+    with ended(inside.ppid):
+        os.kill(inside.ppid, signal.SIGKILL)
+    inside.leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert family.lives(older.pid)
+
+
 def test_strays_are_told_apart(shared: Daemon, gate: Gate) -> None:
     """
     The end of one job ends what that one has left, and nothing of another in the same worker.
