@@ -331,6 +331,10 @@ class Attempt:
             journal.warn(f"job.unkillable job_id={self.order.job} pids={sorted(strays)}")
         return self._hunt_at is None
 
+    def hunt_later(self) -> None:
+        """It could not be seen what it has left."""
+        self._hunt_at = time.monotonic() + family.PART_S
+
     def outcome(self) -> Outcome:
         """What it came to, when all that it has printed is stored."""
         outcome = self._outcome

@@ -420,15 +420,22 @@ class Worker:
 
     def _settle(self, attempt: Attempt) -> None:
         """Tell its end, once nothing that it has left lives, and all that it printed is stored."""
-        attempts = list(self._attempts.values())
-        strays = self._strays.of(attempt, attempts)
+        try:
+            over = self._has_ended_strays(attempt)
+        except OSError:  # too many files are open to see what there is
+            attempt.hunt_later()
+            return
+        if over and attempt.drain():
+            self._tell_end(attempt)
+
+    def _has_ended_strays(self, attempt: Attempt) -> bool:
+        """Whether nothing is left of it that is to be ended."""
+        strays = self._strays.of(attempt, list(self._attempts.values()))
         if attempt.leaves_children:
             for pid in strays:
                 self._strays.know(pid)
-        elif not attempt.hunt(strays):
-            return
-        if attempt.drain():
-            self._tell_end(attempt)
+            strays = set()
+        return attempt.hunt(strays)
 
     def _tell_end(self, attempt: Attempt) -> None:
         outcome = attempt.outcome()
