@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
-from mcli.ticket import started_ticks
+from mcli.ticket import now_ticks, started_ticks
 
 _TOLD: Final = (
     "id",
@@ -68,7 +68,8 @@ def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float)
     fd = os.open(card_path(folder), flags, 0o600)
     try:
         ours = {"worker_pid": os.getpid(), "worker_ticks": _ticks_of(os.getpid())}
-        told = {**card, **ours, "began_s": now_s, "pipes": pipes}
+        began = {"began_s": now_s, "began_ticks": now_ticks()}
+        told = {**card, **ours, **began, "pipes": pipes}
         view = memoryview(json.dumps(told).encode("ascii"))
         while view:
             view = view[os.write(fd, view) :]
@@ -93,6 +94,12 @@ def read_began(folder: str) -> float | None:
     """When the newest attempt began, of ``time.monotonic``: to be asked while it lives."""
     began_s = _read(folder).get("began_s")
     return began_s if isinstance(began_s, float) else None
+
+
+def read_began_ticks(folder: str) -> int | None:
+    """The same in clock ticks after boot, as processes have them; None: that is not known."""
+    ticks = _read(folder).get("began_ticks")
+    return ticks if isinstance(ticks, int) else None
 
 
 def read_worker(folder: str) -> int | None:

@@ -185,14 +185,14 @@ class Traces(NamedTuple):
     """Processes by the id of the job that they are marked with."""
 
     pipes: dict[int, set[int]]
-    """Processes by the pipe that they can write to."""
+    """Processes without a mark by the pipe that they can write to."""
 
     def of(self, job_id: str, pipes: Collection[int], since: int | None = None) -> set[int]:
         """Those of a job that has these pipes.
 
         Args:
-            since: When its process started, of ``started_ticks``. What is older may have been
-                handed a pipe, as one that connects for others is, and is nobody's child here.
+            since: When it began, in clock ticks after boot. What is older may have been handed
+                a pipe, as one that connects for others is, and is nobody's child here.
         """
         found = self.marks.get(job_id, set()).union(*(self.pipes.get(i, set()) for i in pipes))
         return {pid for pid in found if since is None or (started_ticks(pid) or 0) >= since}
@@ -206,8 +206,9 @@ def traces() -> Traces:
         if (job_id or pipes) and pid != os.getpid() and lives(pid) and not is_daemon(pid):
             if job_id:
                 found.marks.setdefault(job_id, set()).add(pid)
-            for inode in pipes:
-                found.pipes.setdefault(inode, set()).add(pid)
+            else:  # else it is of that job, whatever it was handed by others
+                for inode in pipes:
+                    found.pipes.setdefault(inode, set()).add(pid)
     return found
 
 

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import struct
+import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -62,6 +63,11 @@ def started_ticks(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def now_ticks() -> int:
+    """This moment, in clock ticks after boot."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def identify(pid: int) -> Identity:

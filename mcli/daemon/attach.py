@@ -111,15 +111,13 @@ class Caller:
             self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
-        invocation = Invocation.parse(payload["invocation"])
-        fds = self._link.take_fds(payload["fds"])
         live = await self._dispatcher.submit(
-            invocation,
+            Invocation.parse(payload["invocation"]),
             job_id=payload["id"],
-            fds=fds,
             priority=CALL_PRIORITY if payload.get("awaited") else 0,
             key=payload.get("key"),
             request=bytes.fromhex(payload.get("request", "")),
+            fds=self._link.take_fds(payload["fds"]),  # last: until now they are the connection's
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})

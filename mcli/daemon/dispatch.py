@@ -166,25 +166,29 @@ class Dispatcher:
     async def _submit(
         self, invocation: Invocation, job_id: str, fds: list[int], **sent: Any
     ) -> tuple[Live, queue.Accepted]:
-        if self.draining:
-            raise Refused("the daemon is stopping and takes no more jobs")
-        self._ballast.check()
-        failpoint.reach("recv")
         known = self._live.get(job_id)
-        live = known or Live(job_id, invocation, fds)
-        self._live[job_id] = live
-        written = self._store.write(
-            _accept, now=time.time(), job_id=job_id, **sent, **self._columns(invocation)
-        )
-        self._queued(sent["priority"])
-        self.pump()  # in the same transaction, when there is room
+        new = Live(job_id, invocation, fds)
+        live = known or new
         try:
+            if self.draining:
+                raise Refused("the daemon is stopping and takes no more jobs")
+            self._ballast.check()
+            failpoint.reach("recv")
+            self._live[job_id] = live
+            written = self._store.write(
+                _accept, now=time.time(), job_id=job_id, **sent, **self._columns(invocation)
+            )
+            self._queued(sent["priority"])
+            self.pump()  # in the same transaction, when there is room
             accepted = await acceptance(written, job_id)
         except BaseException:
             if known is None:
-                del self._live[job_id]
-                live.close_fds()
+                self._live.pop(job_id, None)
+                new.close_fds()
             raise
+        finally:
+            if known is not None:
+                new.close_fds()  # it has those of the first request
         failpoint.reach("post-commit")
         if accepted.job.id != job_id:
             if known is None:
@@ -194,6 +198,7 @@ class Dispatcher:
             live.info = accepted.job
         if live.final:
             self._live.pop(job_id, None)
+            live.close_fds()
         log.info("job.accepted job_id=%s name=%r", job_id, invocation.name)
         return live, accepted
 
@@ -494,7 +499,7 @@ class Dispatcher:
         if os.WIFSTOPPED(status):
             for live in self._live.values():
                 if live.info is not None and live.info.pid == pid and live.orphan is not None:
-                    live.orphan.tell_paused()
+                    asyncio.get_running_loop().call_soon(live.orphan.tell_paused)
             return
         self.pool.exited(pid, killed=os.WIFSIGNALED(status))
         for live in self._live.values():

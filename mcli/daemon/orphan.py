@@ -18,7 +18,8 @@ from typing import Any
 
 from mcli import family, frames, memory
 from mcli.capture import Capture, translates
-from mcli.card import Pipes, read_began, read_pipes
+from mcli.card import Pipes, read_began, read_began_ticks, read_pipes
+from mcli.daemon.patience import AGAIN_S
 from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
@@ -124,6 +125,7 @@ class Orphan:
         shared = (fd for fd, stream in streams.fds.items() if stream != Stream.TTY)
         told = read_pipes(folder).inodes.values()
         self._pipes = {os.fstat(fd).st_ino for fd in shared}.union(told)
+        self._began_ticks = read_began_ticks(folder)
         self._memory_max = invocation.policy.memory_bytes
         self._oom_kills = memory.oom_kills()
         self._killed = False
@@ -133,6 +135,7 @@ class Orphan:
         self._timers: set[asyncio.TimerHandle] = set()
         self._terminal: int | None = None
         self._keyboard: Keyboard | None = None
+        self._looks_whether_stopped = False
         self._left_s = _left_s(folder, info.timeout_s) if info.timeout_s is not None else None
         self._noted = reached
         """All marks that the body is reached were written; its worker may have read one."""
@@ -164,7 +167,11 @@ class Orphan:
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         def due() -> None:
             self._timers.discard(timer)
-            act()
+            try:
+                act()
+            except OSError as error:  # too many files are open, say
+                log.error("job.waits job_id=%s: %s", self._info.id, error)
+                self._after(AGAIN_S, act)
 
         timer = asyncio.get_running_loop().call_later(seconds, due)
         self._timers.add(timer)
@@ -185,7 +192,7 @@ class Orphan:
     def _await_body(self) -> None:
         """Look whether the body is reached, as long as that is not known: nobody tells."""
         self._look_for_note()
-        if self._capture.muted and not self._over:
+        if self._capture.muted and not self._noted and not self._over:
             self._after(LOOK_S, self._await_body)
 
     def _look_for_note(self) -> None:
@@ -286,11 +293,13 @@ class Orphan:
 
     def _see_stopped(self) -> None:
         """Only its parent is told by the kernel that it stands still."""
-        if not self.ours:
+        if not self.ours and not self._looks_whether_stopped:
+            self._looks_whether_stopped = True
             self._after(LOOK_S, self.tell_paused)
 
     def tell_paused(self) -> None:
         """Tell that its process stands still, if it does."""
+        self._looks_whether_stopped = False
         if self._lives() and family.is_stopped(self._pid):
             for fd in list(self._streams.fds):
                 self._catch_up(fd)
@@ -316,10 +325,10 @@ class Orphan:
         """SIGTERM now, SIGKILL to all that is left after *grace_s* seconds."""
         if self._reason is None and self._lives():
             self._reason = reason
-            self.signal(signal.SIGTERM)
-            self.signal(signal.SIGCONT)
             late = time.monotonic() + grace_s + family.UNKILLABLE_S
             self._after(grace_s, partial(self._kill, late))
+            self.signal(signal.SIGTERM)
+            self.signal(signal.SIGCONT)
 
     def _kill(self, late: float) -> None:
         """SIGKILL to all of it, again and again until *late*: one may fork meanwhile."""
@@ -394,8 +403,7 @@ class Orphan:
             await asyncio.sleep(LOOK_S)  # nobody tells of the end of those that are not ours
 
     def _strays(self) -> set[int]:
-        since = self._process.started_ticks if self._process is not None else None
-        roots = family.traces().of(self._info.id, self._pipes, since)
+        roots = family.traces().of(self._info.id, self._pipes, self._began_ticks)
         if self._seen:
             roots |= family.strays(self._pid, self._info.id)
         return {pid for pid in family.descendants(roots) if family.lives(pid)}
@@ -416,6 +424,8 @@ class Orphan:
         if not self._capture.full:
             self._capture.finish()
             self._capture.release()  # unheard: its worker may have had the mark
+            if self._capture.full:
+                self._wait_for_room()
         return not self._capture.full
 
     def close(self) -> None:

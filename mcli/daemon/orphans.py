@@ -96,8 +96,8 @@ class Orphans:
     def watch(self, live: Live, attempt: int) -> None:
         """Wait for the end of its process without its worker's help."""
         if live.is_at(attempt) and live.watched != attempt:
-            live.watched = attempt
             process = self._process(live, attempt)
+            live.watched = attempt
             abandon = partial(self._abandon, live, attempt)
             if process is None:
                 self._spawn(abandon())
@@ -116,12 +116,21 @@ class Orphans:
 
     def _take_over(self, live: Live, attempt: int) -> None:
         """Its worker is dead."""
-        if live.worker is not None or live.orphan is not None or not live.is_at(attempt):
+        if live.worker is not None or not live.is_at(attempt):
             return
         assert live.info is not None
         if live.info.pid is None:
             self._find_process(live, attempt)
             return
+        if live.orphan is None:
+            live.orphan = self._orphan(live, attempt)
+            if live.info.state is State.STOPPING:
+                live.orphan.stop(self._settings.grace_s)
+        self.watch(live, attempt)
+
+    def _orphan(self, live: Live, attempt: int) -> Orphan:
+        assert live.info is not None
+        assert live.info.pid is not None
         folder = self._home.job(live.id)
         os.makedirs(folder, mode=0o700, exist_ok=True)  # somebody may have removed it
         process, pipes = self._process(live, attempt), read_pipes(folder)
@@ -152,10 +161,7 @@ class Orphans:
         except BaseException:
             orphan.close()
             raise
-        live.orphan = orphan
-        if live.info.state is State.STOPPING:
-            live.orphan.stop(self._settings.grace_s)
-        self.watch(live, attempt)
+        return orphan
 
     @staticmethod
     def tell(orphan: Orphan, kind: int, payload: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from mcli import failpoint, family, queue
-from mcli.card import read_attempt, read_pipes, read_worker
+from mcli.card import read_attempt, read_began_ticks, read_pipes, read_worker
 from mcli.daemon.verdict import Ending, ending_of, policy_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -107,7 +107,7 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     hunted = known and not policy_of(invocation, outcome).leave_children
     if hunted and owner is not None and lost is not Reason.REBOOT:
         pipes = read_pipes(folder).inodes.values()
-        if look().of(job.id, pipes, owner.started_ticks):
+        if look().of(job.id, pipes, read_began_ticks(folder)):
             return True
     _end(job, store, home, ending_of(job, outcome, _repeatable(invocation), lost=lost))
     return False

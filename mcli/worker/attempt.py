@@ -282,9 +282,19 @@ class Attempt:
             self._kill()
 
     def ended(self, status: int) -> None:
-        """The process has ended with *status* (of ``waitpid``): complete and keep its outcome."""
+        """The process has ended with *status* (of ``waitpid``); ``complete`` is next."""
         self.status = status
         self._deadline = self._kill_at = self._look_at = None
+
+    def complete(self) -> bool:
+        """Complete and keep its outcome; False if that was done before.
+
+        Raises:
+            OSError: Too many files are open to see what it has left.
+        """
+        if self._outcome is not None or self.status is None:
+            return False
+        status = self.status
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and not self._killed:
             self._reason, self._error = memory.out_of_memory(self._oom_kills) or (
                 self._reason,
@@ -303,6 +313,7 @@ class Attempt:
         self.catch_up()  # first: whoever reads that it is complete believes that all is stored
         if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
             self._write(outcome)
+        return True
 
     def _write(self, outcome: Outcome) -> None:
         outcome.pid, outcome.worker_pid = self.pid, os.getpid()

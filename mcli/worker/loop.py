@@ -329,7 +329,8 @@ class Worker:
         """What is due for it by now."""
         due_s = attempt.due_s()
         if due_s is not None and due_s <= 0:
-            attempt.tick()
+            with contextlib.suppress(OSError):  # too many files are open: again when it is due
+                attempt.tick()
             if attempt.status is not None:
                 self._settle(attempt)
         if attempt.capture.full:  # nobody reads: the job waits in its next write
@@ -416,11 +417,12 @@ class Worker:
             self._close_control(attempt)
         failpoint.reach("reaped")
         attempt.ended(status)
-        failpoint.reach("outcome-kept")
 
     def _settle(self, attempt: Attempt) -> None:
         """Tell its end, once nothing that it has left lives, and all that it printed is stored."""
         try:
+            if attempt.complete():
+                failpoint.reach("outcome-kept")
             over = self._has_ended_strays(attempt)
         except OSError:  # too many files are open to see what there is
             attempt.hunt_later()

@@ -81,10 +81,11 @@ CASES: Final = [
     *cases("worker", "heard reaped outcome-kept"),
     *(case for case in cases("job", "received") if case.action != "raise"),
     *cases("job", "ticketed", kill={"starts": 0, "codes": (KILLED,)}),
-    *(
-        case
-        for case in cases("job", "marked", kill={"starts": 0, "codes": (KILLED,)})
-        if case.action != "raise"
+    *cases(
+        "job",
+        "marked",
+        kill={"starts": 0, "codes": (KILLED,)},
+        **{"raise": {"starts": 0, "codes": (1,)}},
     ),
     *cases("job", "outcome-written", kill={"codes": (KILLED,)}),
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from mcli import family
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, lines
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, lines, until
 
 LIMITED = str(PROGRAMS / "limited.py")
 
@@ -88,8 +88,15 @@ def test_nothing_lives_after_the_end_without_daemon_and_worker(
 
 def test_what_was_there_before_is_no_stray(daemon: Daemon, gate: Gate) -> None:
     """
-    A process that is older than the job, and was handed a pipe of it, is left alone at its end.
+    A process that is older than the job, and was handed a pipe of it, is left alone at its end;
+    though its worker has forked the job's process before, for whichever job would come.
     """
+    for _ in range(2):  # the second has found a spare, or its worker has one now
+        job_id = daemon.submit("obey", gate.path)
+        first = gate.arrival()
+        first.leave()
+        daemon.final(job_id)
+    until(lambda: family.children(first.ppid))
     go = daemon.cwd / "go"
     os.mkfifo(go)
     words = ["sh", "-c", "read pid < go; exec 3> /proc/$pid/fd/1; echo it has; exec sleep 600"]
