@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -16,6 +17,10 @@ import pexpect
 import pytest
 
 from mcli import family, frames
+from mcli.attach import Wire
+from mcli.ids import new_id
+from mcli.invocation import App, Invocation
+from mcli.version import PROTOCOL
 
 from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, gone, lines, until
 
@@ -837,6 +842,29 @@ def test_answer_that_is_lost(daemon: Daemon, count: int) -> None:
     assert done.stdout == f"job {job['id']} 1\n"
     assert len(daemon.starts()) == 1
     proxy.close()
+
+
+@pytest.mark.parametrize("request_digest", ["", "no digest"], ids=["repeated", "refused"])
+def test_input_of_a_request_is_not_kept(daemon: Daemon, request_digest: str) -> None:
+    """
+    Of a request that is refused, or comes twice, the daemon keeps no descriptor: who writes to
+    its input is told when the job has ended.
+    """
+    reader, writer = os.pipe()
+    app = App(kind="exec", target="true", python=sys.executable)
+    invocation = Invocation("true", app, [], "/", daemon.env, stdio=("fd", "pipe", "pipe"))
+    submission = {"protocol": PROTOCOL, "id": new_id(), "detach": True, "fds": 1}
+    submission |= {"invocation": invocation.document(), "request": request_digest}
+    for _ in range(2):
+        wire = Wire(daemon.home)
+        wire.send(frames.SUBMIT, submission, (reader,))
+        assert wire.answer()[0] == (frames.REFUSED if request_digest else frames.ACCEPTED)
+        wire.close()
+    os.close(reader)
+    told = select.poll()
+    told.register(writer, 0)  # an error is told anyway
+    assert told.poll(DEADLINE_S * 1000) == [(writer, select.POLLERR)]
+    os.close(writer)
 
 
 @pytest.mark.parametrize("second", ["refused", "no room"])
