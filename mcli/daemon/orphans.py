@@ -124,8 +124,8 @@ class Orphans:
             return
         if live.orphan is None:
             live.orphan = self._orphan(live, attempt)
-            if live.info.state is State.STOPPING:
-                live.orphan.stop(self._settings.grace_s)
+        if live.info.state is State.STOPPING:
+            live.orphan.stop(self._settings.grace_s)
         self.watch(live, attempt)
 
     def _orphan(self, live: Live, attempt: int) -> Orphan:
