@@ -280,10 +280,10 @@ class Worker:
         assert self._spare is not None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
         attempt = Attempt(order)
-        spare, self._spare = self._spare, None
-        with contextlib.suppress(OSError):  # a full disk
-            write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
         try:
+            # Without it nobody could tell this directory from one that was made anew.
+            write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
+            spare, self._spare = self._spare, None
             attempt.begin(spare)
         except OSError:
             attempt.discard()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mcli import frames
+from mcli.family import is_stopped
 from mcli.handle import Job
 from mcli.output import HEAD
 from mcli.stream import Stream, gap
@@ -163,6 +164,27 @@ def test_terminal_waits_for_room(tight: Daemon, gate: Gate) -> None:
     process.wait(DEADLINE_S)
     os.close(master)
     assert tight.output(inside.job_id) == text
+
+
+def test_begin_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
+    """
+    A job that was given to its worker just when the disk became full waits for room, and is not
+    given a process before its directory says what it is.
+    """
+    armed = {"MCLI_FAILPOINT": "ordered:stop", "PYTHONCASE": "a worker of its own"}
+    caller = tight.begin_puppet("obey", gate.path, env=armed)
+    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
+    (worker,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    with full(tight):
+        os.kill(worker, signal.SIGCONT)
+        until(lambda: "No space left" in tight.mcli("daemon", "status", "--json").stdout)
+        (job_id,) = os.listdir(tight.home.jobs)
+        assert not Path(tight.home.job(job_id), "1.start").exists()
+    inside = gate.arrival()
+    inside.leave()
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+    assert len(tight.starts()) == 1
 
 
 def test_timeout_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
