@@ -626,8 +626,7 @@ def test_last_words_of_a_program_with_nobody_left(daemon: Daemon) -> None:
 
 def stopped(pid: int | None) -> bool:
     """Whether it stands still."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
+    return pid is not None and family.is_stopped(pid)
 
 
 @pytest.mark.parametrize("detached", [True, False])

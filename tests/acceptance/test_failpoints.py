@@ -21,6 +21,7 @@ from typing import Final
 import pytest
 
 from mcli.failpoint import POINTS
+from mcli.family import is_stopped
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, gone, until
@@ -173,7 +174,7 @@ class Stage:
 
     def stopped(self) -> list[int]:
         """Processes of this state directory that stand still."""
-        return [pid for pid in self.daemon.processes() if _state(pid) == "T"]
+        return [pid for pid in self.daemon.processes() if is_stopped(pid)]
 
     def clear(self) -> None:
         """What has stopped until now is forgotten."""
@@ -216,12 +217,6 @@ class Stage:
         self.daemon.close()
         self.daemon = Daemon(Path(tempfile.mkdtemp(dir=self._folder)), MCLI_GRACE="1").start()
         self.told.clear()
-
-
-def _state(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return ""
 
 
 def _readable(fd: int) -> bool:
