@@ -6,6 +6,7 @@ then, so that secrets are masked, and nothing to run it again with; when that wa
 that nobody sets; and by what its streams are known, should nobody be left who holds them.
 """
 
+import contextlib
 import json
 import os
 from functools import cache
@@ -63,18 +64,26 @@ def write_card(folder: str, card: dict[str, Any], pipes: Pipes, *, now_s: float)
 
     Args:
         now_s: Of ``time.monotonic``.
+
+    Raises:
+        OSError: The disk is full, say; the card of an earlier attempt is as it was.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    fd = os.open(card_path(folder), flags, 0o600)
+    ours = {"worker_pid": os.getpid(), "worker_ticks": _ticks_of(os.getpid())}
+    began = {"began_s": now_s, "began_ticks": now_ticks()}
+    told = {**card, **ours, **began, "pipes": pipes}
+    draft = f"{card_path(folder)}.{os.getpid()}"
     try:
-        ours = {"worker_pid": os.getpid(), "worker_ticks": _ticks_of(os.getpid())}
-        began = {"began_s": now_s, "began_ticks": now_ticks()}
-        told = {**card, **ours, **began, "pipes": pipes}
-        view = memoryview(json.dumps(told).encode("ascii"))
-        while view:
-            view = view[os.write(fd, view) :]
-    finally:
-        os.close(fd)
+        with open(draft, "w", encoding="ascii", opener=_private) as file:
+            file.write(json.dumps(told))
+        os.rename(draft, card_path(folder))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def read_card(folder: str) -> dict[str, Any] | None:

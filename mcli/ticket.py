@@ -91,21 +91,29 @@ def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
 
     Returns:
         A locked descriptor that the holder keeps open, or None if the ticket was taken.
+
+    Raises:
+        OSError: The disk is full, say; nothing is left of the try.
     """
     path = ticket_path(folder, attempt)
     draft = f"{path}.{os.getpid()}"
-    fd = out_of_the_way(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-    try:
+    with contextlib.ExitStack() as always, contextlib.ExitStack() as undo:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        always.callback(os.close, directory)
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        always.callback(os.unlink, draft)
+        fd = out_of_the_way(fd)
+        undo.callback(os.close, fd)
         os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
         if holder:
             fcntl.lockf(fd, fcntl.LOCK_EX)
-        os.link(draft, path)
-    except FileExistsError:
-        os.close(fd)
-        return None
-    finally:
-        os.unlink(draft)
-    _sync_directory(folder)  # that it exists must survive a power cut; what it says is moot then
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return None
+        undo.callback(os.unlink, path)
+        os.fsync(directory)  # that it exists must survive a power cut; what it says is moot then
+        undo.pop_all()
     return fd
 
 
@@ -160,19 +168,11 @@ def revoke(folder: str, attempt: int) -> bool:
 
 
 def clear(folder: str) -> None:
-    """Remove what was left by who was killed in ``take``, once nobody comes for a ticket."""
+    """Remove the drafts of those who were killed, once nobody comes for a ticket any more."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if ".start." in name:
+            if ".start." in name or ".json." in name:
                 os.unlink(os.path.join(folder, name))
-
-
-def _sync_directory(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def holder(folder: str, attempt: int) -> Identity | None:

@@ -38,8 +38,9 @@ MUTATIONS: Final = {
         (
             (
                 "mcli/ticket.py",
-                "        os.link(draft, path)\n",
-                "        os.path.exists(path) and os.unlink(path)\n        os.link(draft, path)\n",
+                "            os.link(draft, path)\n",
+                "            os.path.exists(path) and os.unlink(path)\n"
+                "            os.link(draft, path)\n",
             ),
         ),
         ("tests/unit/test_ticket.py", MODEL),
@@ -137,7 +138,7 @@ MUTATIONS: Final = {
     ),
     "ticket-sync": Mutation(
         "a ticket is synced before the body begins",
-        (("mcli/ticket.py", "    _sync_directory(folder)", "    pass"),),
+        (("mcli/ticket.py", "        os.fsync(directory)", "        pass"),),
         (DURABLE,),
     ),
     "revoke": Mutation(

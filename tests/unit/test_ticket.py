@@ -29,6 +29,20 @@ print("taken" if fd is not None else "late", flush=True)
 sys.stdin.read()
 """
 
+WITHOUT_ROOM = """
+import os, resource, signal, sys
+from mcli.ticket import revoke
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+tries, before = 0, len(os.listdir("/proc/self/fd"))
+for _ in range(10):
+    try:
+        revoke(sys.argv[1], 1)
+    except OSError:
+        tries += 1
+os.write(1, f"tries={tries} more={len(os.listdir('/proc/self/fd')) - before}\\n".encode())
+"""
+
 Child = subprocess.Popen[str]
 
 
@@ -103,12 +117,20 @@ def test_a_revoked_attempt_cannot_begin(
     assert take(str(tmp_path), 1, None) is None
 
 
+def test_try_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a file nor a descriptor, however often it is tried on a full disk."""
+    words = [sys.executable, "-c", WITHOUT_ROOM, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "tries=10 more=0\n"
+    assert os.listdir(tmp_path) == []
+
+
 def test_draft_of_who_was_killed_is_removed(tmp_path: Path) -> None:
-    """What a process leaves that is killed while it takes its ticket; the tickets stay."""
-    for name in ("1.start", "2.start", "2.start.4711", "1.outcome"):
+    """What a process leaves that is killed while it writes; the tickets and the card stay."""
+    for name in ("1.start", "2.start", "2.start.4711", "1.outcome", "job.json", "job.json.4711"):
         (tmp_path / name).touch()
     clear(str(tmp_path))
-    assert sorted(os.listdir(tmp_path)) == ["1.outcome", "1.start", "2.start"]
+    assert sorted(os.listdir(tmp_path)) == ["1.outcome", "1.start", "2.start", "job.json"]
     clear(str(tmp_path / "nowhere"))
 
 
