@@ -88,7 +88,7 @@ class Log:
         self._path = path
         self.most = most
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._fd)
             self._cut = read_cut(path)
             if self._cut is not None and whole < self._cut.end:
                 whole = self._cut.end
@@ -269,6 +269,13 @@ def waiting(pipe: int) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
+
+
+def _lock(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EAGAIN, "another process writes its log") from None
 
 
 def _mend(fd: int, offset: int) -> int:

@@ -30,8 +30,8 @@ from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import REPORT_S, REVOKED_MAX, Orphans
-from mcli.daemon.patience import AGAIN_S, insist, persist
+from mcli.daemon.orphans import BEGINS_MAX, REPORT_S, Orphans
+from mcli.daemon.patience import AGAIN_S, insist, pause_s, persist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
 from mcli.daemon.troubles import Troubles
@@ -61,9 +61,6 @@ DUE_MAX: Final = 500
 
 STARTS_MAX: Final = 4
 """Times that a job is put off because what was to begin it was killed."""
-
-FIRST_AGAIN_S: Final = 0.02
-"""Seconds until a ticket is tried again that could not be taken."""
 
 
 class Dispatcher:
@@ -350,7 +347,7 @@ class Dispatcher:
             "fds": len(live.fds),
         }
         worker.link.send(frames.START, payload, fds)
-        if info.state is State.STOPPING:
+        if live.stopping:
             self._tell_stop(live)
 
     def _unplaced(self, job: Placed, why: str, again: bool) -> None:
@@ -371,12 +368,11 @@ class Dispatcher:
         """The system has no room for its process just now: back to the queue, in a moment."""
         self.troubles.tell("processes", why)
         assert live.info is not None
-        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**live.info.revoked)
         put_back = partial(self._put_back, live, live.attempt)
-        asyncio.get_running_loop().call_later(again_s, insist, put_back)
+        asyncio.get_running_loop().call_later(pause_s(live.info.revoked), insist, put_back)
 
     def _put_back(self, live: Live, attempt: int) -> None:
-        if live.is_at(attempt) and revoke(self.home.job(live.id), attempt):
+        if live.is_at(attempt) and self._take_back(live, attempt):
             self.spawn(self._requeue(live, attempt))
 
     def _never_begins(self, live: Live, outcome: Outcome) -> None:
@@ -384,31 +380,41 @@ class Dispatcher:
         insist(partial(self._revoke, live, live.attempt, outcome))
 
     def _revoke(self, live: Live, attempt: int, outcome: Outcome) -> None:
-        try:
-            free = revoke(self.home.job(live.id), attempt)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                self._ballast.give()
-            raise
-        if free:
+        if self._take_back(live, attempt, ends=True):
             self.spawn(self._finish(live, attempt, outcome))
         else:
             self._orphans.watch(live, attempt)
+
+    def _take_back(self, live: Live, attempt: int, *, ends: bool = False) -> bool:
+        """Take away its ticket; False if somebody has it. What ends has the room that is held."""
+        try:
+            return revoke(self.home.job(live.id), attempt)
+        except OSError as error:
+            if error.errno == errno.ENOSPC and (ends or live.stopping):
+                self._ballast.give()
+            raise
 
     def _frame(self, worker: Worker, kind: int, payload: dict[str, Any]) -> None:
         if kind == frames.RETIRING:
             worker.retiring = True
             return
         live = self._live.get(payload["job"])
+        streams: Streams | None = None
+        if kind == frames.FORKED:  # whatever becomes of it, the next frame's are not these
+            fds = worker.link.take_fds(len(payload["streams"]))
+            streams = Streams(fds, payload["streams"], payload["unmute"].encode())
         if kind == frames.ENDED:
             self._ended(worker, live, payload)
-        elif live is None:
-            return
-        elif kind == frames.FORKED:
+        elif live is None or not _concerns(worker, payload, live):
+            log.info("worker.outdated pid=%d job_id=%s", worker.pid, payload["job"])
+            if kind == frames.RETURNED:
+                self.pool.done(worker, payload["job"])
+            if streams is not None:
+                streams.close()
+        elif streams is not None:
             failpoint.reach("forked")
             self.troubles.tell("processes", None)
-            fds = worker.link.take_fds(len(payload["streams"]))
-            live.share(Streams(fds, payload["streams"], payload["unmute"].encode()))
+            live.share(streams)
             self._note_process(live, payload["pid"], worker.pid)
         elif kind == frames.REACHED:
             live.reach()
@@ -474,7 +480,7 @@ class Dispatcher:
         log.info("worker.ready pid=%d jobs=%d", worker.pid, len(jobs))
         for facts in jobs:
             live = self._live.get(facts["job"])
-            if live is None or live.info is None or live.info.attempt != facts["attempt"]:
+            if live is None or not live.is_at(facts["attempt"]):
                 continue
             live.worker = worker
             live.end_vigil()
@@ -484,7 +490,7 @@ class Dispatcher:
             live.reached = facts["reached"]
             live.size = facts["size"]
             self._note_process(live, facts["pid"], worker.pid)
-            if live.info.state is State.STOPPING:
+            if live.stopping:
                 self._tell_stop(live)
             live.notify()
 
@@ -589,16 +595,18 @@ class Dispatcher:
         somebody may have removed that.
         """
         assert live.info is not None
-        folder, revoked = self.home.job(live.id), live.info.revoked
+        folder = self.home.job(live.id)
         waits = outcome is not None and outcome.exit_code == REVOKED_CODE
         if live.info.pid is not None and not waits and read_attempt(folder) != attempt:
             return False
-        again_s = min(AGAIN_S, FIRST_AGAIN_S * 2**revoked)
+        again_s = pause_s(live.info.revoked)
         while live.is_at(attempt) and not is_taken(folder, attempt):
             await asyncio.sleep(again_s)
+            again_s = AGAIN_S
             with contextlib.suppress(OSError):  # a full disk
-                if revoke(folder, attempt):
-                    return waits or revoked < REVOKED_MAX
+                if self._take_back(live, attempt):
+                    live.begins_killed += not waits
+                    return live.begins_killed <= BEGINS_MAX
         return False
 
     async def _requeue(self, live: Live, attempt: int) -> None:
@@ -606,7 +614,7 @@ class Dispatcher:
         if not live.is_at(attempt):
             return
         assert live.info is not None
-        if live.info.state is State.STOPPING:
+        if live.stopping:
             await self._finish(live, attempt, Outcome(reached=False, reason="user"))
             return
         failpoint.reach("revoked")
@@ -614,6 +622,9 @@ class Dispatcher:
             queue.revoke, now=time.time(), job_id=live.id, attempt=attempt
         )
         failpoint.reach("requeued")
+        if live.stopping:  # somebody has asked for its end meanwhile
+            await self._finish(live, attempt, Outcome(reached=False, reason="user"))
+            return
         live.end_attempt()
         log.info("job.requeued job_id=%s", live.id)
         self._queued(live.priority)
@@ -645,11 +656,19 @@ class Dispatcher:
         """Commit what has happened already; when that cannot be done, as soon as it can."""
         while True:
             try:
-                return await asyncio.wrap_future(self._store.write(change, **columns))
+                return await self._write(change, **columns)
             except StoreError as error:
                 log.error("job.unwritten job_id=%s: %s", columns["job_id"], error)
-                if not (isinstance(error, StoreFull) and self._ballast.give()):
-                    await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
+
+    async def _write(self, change: Callable[..., JobInfo], **columns: Any) -> JobInfo:
+        """Commit what ends a job: in the room that is held for it, if there is no other."""
+        try:
+            return await asyncio.wrap_future(self._store.write(change, **columns))
+        except StoreFull:
+            if not self._ballast.give():
+                raise
+            return await asyncio.wrap_future(self._store.write(change, **columns))
 
     async def cancel(self, job_id: str) -> JobInfo:
         """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
@@ -657,9 +676,7 @@ class Dispatcher:
         Raises:
             UnknownJob, InvalidTransition: See ``queue.request_stop``.
         """
-        info = await asyncio.wrap_future(
-            self._store.write(queue.request_stop, now=time.time(), job_id=job_id)
-        )
+        info = await self._write(queue.request_stop, now=time.time(), job_id=job_id)
         failpoint.reach("stopping")
         if info.is_final:
             self._tell_ended(info)
@@ -911,3 +928,10 @@ def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:
     accepted = queue.accept(conn, **columns)
     failpoint.reach("pre-commit")
     return accepted
+
+
+def _concerns(worker: Worker, told: dict[str, Any], live: Live) -> bool:
+    """Whether what *worker* has told is of the attempt that is under way: not of an earlier one,
+    which it was given by the daemon before.
+    """
+    return live.worker is worker and live.is_at(told.get("attempt", live.attempt))

@@ -49,6 +49,9 @@ class Live:
         self.starts_killed = 0
         """How often what was to begin it was killed."""
 
+        self.begins_killed = 0
+        """How often its worker, or its process, has ended before it began."""
+
         self.reached = False
         self.size = 0
         """Bytes in its record log, as far as is known."""
@@ -61,6 +64,11 @@ class Live:
     @property
     def running(self) -> bool:
         return self.info is not None and self.info.state in (State.RUNNING, State.STOPPING)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether somebody has asked for its end."""
+        return self.info is not None and self.info.state is State.STOPPING
 
     @property
     def attempt(self) -> int:

@@ -20,7 +20,6 @@ from mcli.family import traces
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
-from mcli.states import State
 from mcli.stream import Stream
 from mcli.ticket import Identity, has_reached, holder, identify, revoke
 
@@ -29,8 +28,8 @@ Work = Coroutine[Any, Any, None]
 REPORT_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
 
-REVOKED_MAX: Final = 20
-"""How often a job is put back whose process, or worker, ended before it began."""
+BEGINS_MAX: Final = 20
+"""How often a job is put back whose process, or worker, has ended before it began."""
 
 WORKERS_DIE: Final = "its workers die before it begins, one after the other"
 
@@ -124,7 +123,7 @@ class Orphans:
             return
         if live.orphan is None:
             live.orphan = self._orphan(live, attempt)
-        if live.info.state is State.STOPPING:
+        if live.stopping:
             live.orphan.stop(self._settings.grace_s)
         self.watch(live, attempt)
 
@@ -179,7 +178,8 @@ class Orphans:
         """Its worker did not come to say which process it has forked, or whether."""
         folder = self._home.job(live.id)
         if revoke(folder, attempt):
-            again = live.info is not None and live.info.revoked < REVOKED_MAX
+            live.begins_killed += 1
+            again = live.begins_killed <= BEGINS_MAX
             dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
             self._spawn(
                 self._requeue(live, attempt) if again else self._finish(live, attempt, dead)

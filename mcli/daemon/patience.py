@@ -15,6 +15,13 @@ log = logging.getLogger("mcli.jobs")
 AGAIN_S: Final = 1.0
 """Seconds until something is tried again that the system did not allow."""
 
+_FIRST_S: Final = 0.02
+
+
+def pause_s(tries: int) -> float:
+    """Seconds until what has not begun for so many *tries* is tried again: longer each time."""
+    return min(AGAIN_S, _FIRST_S * (1 << min(tries, 10)))
+
 
 def insist(act: Callable[[], None]) -> None:
     """Do it now, or when the disk has room or descriptors are free again."""

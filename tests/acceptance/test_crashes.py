@@ -6,10 +6,12 @@ import select
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Set
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 
 from mcli import family, frames
 from mcli.attach import Wire
+from mcli.card import read_attempt
 from mcli.ids import new_id
 from mcli.invocation import App, Invocation
 from mcli.version import PROTOCOL
@@ -433,6 +436,138 @@ def test_worker_killed_before_the_body(daemon: Daemon, gate: Gate, point: str, c
     assert caller.communicate(timeout=DEADLINE_S) == ("last\n", "")
     assert caller.returncode == 7
     assert daemon.output(job["id"]) == "first\nlast\n"
+
+
+def test_worker_that_comes_late(stopped: Daemon, gate: Gate) -> None:
+    """
+    It is about to begin an attempt that the next daemon has taken back, and begun once more
+    elsewhere: it leaves that one alone.
+    """
+    daemon = stopped.start()
+    armed = {"MCLI_FAILPOINT": "ordered:stop"}
+    job_id = daemon.submit("obey", gate.path, env=armed)
+    until(lambda: standing(daemon))
+    (late,) = standing(daemon)
+    daemon.kill9()
+    daemon.start()
+    until(lambda: let_on(daemon, {late}) or daemon.starts())
+    inside = gate.arrival()
+    go_on({late})
+    until(lambda: f"worker.ready pid={late} " in Path(daemon.home.log).read_text())
+    assert read_attempt(daemon.home.job(job_id)) == 2
+    job = daemon.job(job_id)
+    assert (job["attempt"], job["pid"], job["worker_pid"]) == (2, inside.pid, inside.ppid)
+    inside.leave()
+    assert daemon.final(job_id)["attempt"] == 2
+    assert len(daemon.starts()) == 1
+
+
+def test_process_that_comes_late(stopped: Daemon, gate: Gate) -> None:
+    """
+    A worker brings a process to a daemon that has taken back its attempt: it is not taken for
+    that of the job, which waits until nobody else writes its log, and nothing of it stays open.
+    """
+    daemon = stopped.start()
+    log = Path(daemon.home.log)
+    armed = {"MCLI_FAILPOINT": "forked:stop,received:stop"}
+    job_id = daemon.submit("obey", gate.path, env=armed)
+    until(lambda: len(standing(daemon)) == 2)  # the worker, and its child, which has no ticket
+    late = standing(daemon)
+    daemon.kill9()
+    daemon.start()
+    until(lambda: "another process writes its log" in log.read_text())
+    worker = {pid for pid in late if f"worker.ready pid={pid} " in log.read_text()}
+    go_on(worker)
+    until(lambda: "worker.outdated" in log.read_text())
+    assert daemon.job(job_id)["pid"] is None
+    go_on(late)
+    until(lambda: let_on(daemon) or daemon.starts())
+    inside = gate.arrival()
+    job = daemon.job(job_id)
+    assert job["pid"] == inside.pid not in late
+    inside.tell("print('printed')")
+    inside.leave()
+    assert daemon.final(job_id)["attempt"] == job["attempt"]
+    assert daemon.output(job_id) == "printed\n"
+    assert len(daemon.starts()) == 1
+    until(lambda: not pipes(daemon.pid))
+
+
+def standing(daemon: Daemon) -> set[int]:
+    """Those of its processes that stand still."""
+    return {pid for pid in daemon.processes() if family.is_stopped(pid)}
+
+
+def go_on(pids: set[int]) -> None:
+    """Continue these processes."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def let_on(daemon: Daemon, but: Set[int] = frozenset()) -> bool:
+    """Continue all of its processes *but* these; False, to be asked again."""
+    go_on(standing(daemon) - but)
+    return False
+
+
+def pipes(pid: int) -> list[str]:
+    """The pipes that a process can read from."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(fd).startswith("pipe:") and not fd.lstat().st_mode & stat.S_IWUSR:
+                found.append(fd.name)
+    return found
+
+
+def test_cancelled_while_it_is_put_back(daemon: Daemon, gate: Gate) -> None:
+    """
+    The worker of a job dies before it begins, and its end was asked for, though the store could
+    not note it yet: it ends.
+    """
+    job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
+    until(lambda: standing(daemon))
+    (worker,) = standing(daemon)
+    with closing(sqlite3.connect(daemon.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        cancel = daemon.begin(sys.executable, "-m", "mcli", "cancel", job_id)
+        until(lambda: waits_for_the_lock(daemon.pid))
+        with ended(worker):
+            os.kill(worker, signal.SIGKILL)
+        until(Path(daemon.home.job(job_id), "1.start").exists)
+    assert daemon.final(job_id)["state"] == "cancelled"
+    assert cancel.wait(DEADLINE_S) == 0
+    assert daemon.starts() == []
+
+
+def waits_for_the_lock(pid: int) -> bool:
+    """Whether a thread of it sleeps, as SQLite does while another process writes."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return any("nanosleep" in (each / "wchan").read_text() for each in threads)
+
+
+def test_worker_killed_of_a_job_that_has_waited_for_long(stopped: Daemon, gate: Gate) -> None:
+    """
+    However often a job was put off for want of room, one worker that is killed does not end it.
+    """
+    daemon = stopped.start(MCLI_WORKERS="1")
+    daemon.submit("obey", gate.path)
+    first = gate.arrival()
+    armed = {"MCLI_FAILPOINT": "ordered:stop", "PYTHONCASE": "a worker of its own"}
+    job_id = daemon.submit("obey", gate.path, env=armed)
+    daemon.kill9()
+    with closing(sqlite3.connect(daemon.home.database)) as connection, connection:
+        connection.execute("UPDATE jobs SET attempt = 1100, revoked = 1100 WHERE state = 'queued'")
+    daemon.start(MCLI_WORKERS="1")
+    first.leave()
+    until(lambda: standing(daemon))
+    (worker,) = standing(daemon)
+    with ended(worker):
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: let_on(daemon) or daemon.starts()[1:])
+    gate.arrival().leave()
+    assert (daemon.final(job_id)["state"], daemon.job(job_id)["attempt"]) == ("succeeded", 1102)
 
 
 def test_ctrl_c_without_a_worker(daemon: Daemon, gate: Gate) -> None:

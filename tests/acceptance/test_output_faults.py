@@ -179,12 +179,26 @@ def test_begin_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
         os.kill(worker, signal.SIGCONT)
         until(lambda: "No space left" in tight.mcli("daemon", "status", "--json").stdout)
         (job_id,) = os.listdir(tight.home.jobs)
-        assert not Path(tight.home.job(job_id), "1.start").exists()
+        assert os.listdir(tight.home.job(job_id)) in ([], ["output.log"])
     inside = gate.arrival()
     inside.leave()
     caller.communicate(timeout=DEADLINE_S)
     assert caller.returncode == 0
     assert len(tight.starts()) == 1
+
+
+def test_cancel_of_what_waits_for_room_to_begin(tight: Daemon, gate: Gate) -> None:
+    """It is cancelled while the disk is full, in the room that is held for the ends of jobs."""
+    armed = {"MCLI_FAILPOINT": "ordered:stop", "PYTHONCASE": "another worker of its own"}
+    job_id = tight.submit("obey", gate.path, env=armed)
+    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
+    (worker,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    with full(tight):
+        os.kill(worker, signal.SIGCONT)
+        until(lambda: "No space left" in tight.mcli("daemon", "status", "--json").stdout)
+        tight.mcli("cancel", job_id)
+        assert tight.final(job_id)["state"] == "cancelled"
+    assert tight.starts() == []
 
 
 def test_timeout_on_a_full_disk(tight: Daemon, gate: Gate) -> None:

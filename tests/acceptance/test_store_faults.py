@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 import requests
 
+from mcli.family import is_stopped
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, until
 
 
 @contextmanager
@@ -422,6 +423,42 @@ def test_disk_that_fails(stopped: Daemon, gate: Gate) -> None:
     daemon.stop()
     with closing(sqlite3.connect(daemon.home.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_ticket_on_a_disk_that_fails(daemon: Daemon, gate: Gate) -> None:
+    """
+    S5: a job whose worker was killed before it began is put back when the disk works again.
+    """
+    job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
+    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
+    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    with injected(daemon.pid, "fsync:error=EIO"), ended(worker):
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: said(daemon, "job.waits"))
+        assert os.listdir(daemon.home.job(job_id)) == []
+    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
+    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    os.kill(worker, signal.SIGCONT)
+    gate.arrival().leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert begun(daemon) == [job_id]
+
+
+def test_card_on_a_disk_that_fails(daemon: Daemon, gate: Gate) -> None:
+    """
+    S5: a job whose directory cannot be written to when it is to begin does so when it can.
+    """
+    job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
+    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
+    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    with injected(worker, "rename:error=EIO"):
+        os.kill(worker, signal.SIGCONT)
+        until(
+            lambda: said(daemon, f"job.returned job_id={job_id} why=cannot start a process: Input")
+        )
+    gate.arrival().leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert begun(daemon) == [job_id]
 
 
 def test_daemon_killed_on_a_disk_that_fails(daemon: Daemon) -> None:
