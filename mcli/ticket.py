@@ -101,16 +101,17 @@ def take(folder: str, attempt: int, holder: Identity | None) -> int | None:
         directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         always.callback(os.close, directory)
         fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        always.callback(os.unlink, draft)
-        fd = out_of_the_way(fd)
-        undo.callback(os.close, fd)
-        os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
-        if holder:
-            fcntl.lockf(fd, fcntl.LOCK_EX)
         try:
+            fd = out_of_the_way(fd)
+            undo.callback(os.close, fd)
+            os.write(fd, json.dumps(asdict(holder) if holder else None).encode())
+            if holder:
+                fcntl.lockf(fd, fcntl.LOCK_EX)
             os.link(draft, path)
         except FileExistsError:
             return None
+        finally:
+            os.unlink(draft)
         undo.callback(os.unlink, path)
         os.fsync(directory)  # that it exists must survive a power cut; what it says is moot then
         undo.pop_all()
@@ -162,7 +163,7 @@ def revoke(folder: str, attempt: int) -> bool:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     fd = take(folder, attempt, None)
     if fd is None:
-        return False
+        return holder(folder, attempt) is None  # taken away before, by who could not go on
     os.close(fd)
     return True
 

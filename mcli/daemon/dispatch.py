@@ -8,7 +8,6 @@ the truth, the row follows.
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -44,7 +43,7 @@ from mcli.invocation import App, Invocation, Stdio
 from mcli.job import AttemptInfo, JobInfo, timestamp
 from mcli.outcome import Outcome, read_outcome
 from mcli.output import log_size
-from mcli.scarcity import is_scarce
+from mcli.scarcity import is_full, is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
@@ -390,7 +389,7 @@ class Dispatcher:
         try:
             return revoke(self.home.job(live.id), attempt)
         except OSError as error:
-            if error.errno == errno.ENOSPC and (ends or live.stopping):
+            if is_full(error) and (ends or live.stopping):
                 self._ballast.give()
             raise
 
@@ -603,10 +602,13 @@ class Dispatcher:
         while live.is_at(attempt) and not is_taken(folder, attempt):
             await asyncio.sleep(again_s)
             again_s = AGAIN_S
-            with contextlib.suppress(OSError):  # a full disk
-                if self._take_back(live, attempt):
-                    live.begins_killed += not waits
-                    return live.begins_killed <= BEGINS_MAX
+            try:
+                free = self._take_back(live, attempt)
+            except OSError as error:
+                log.error("job.waits job_id=%s: %s", live.id, error)
+                continue
+            live.begins_killed += free and not waits
+            return free and live.begins_killed <= BEGINS_MAX
         return False
 
     async def _requeue(self, live: Live, attempt: int) -> None:
@@ -806,7 +808,9 @@ class Dispatcher:
 
     def adopt(self, info: JobInfo) -> None:
         """Take over a running job of an earlier daemon."""
-        self._orphans.adopt(self._load(info) or self._nameless(info))
+        live = self._load(info) or self._nameless(info)
+        live.worker = next((worker for worker in self.pool if info.id in worker.jobs), None)
+        self._orphans.adopt(live)
 
     def _nameless(self, info: JobInfo) -> Live:
         """One of which the store has only what the job's directory told: it cannot be repeated."""

@@ -62,7 +62,9 @@ class Orphans:
         """A running job of an earlier daemon."""
         assert live.info is not None
         if live.info.pid is None:  # the one before did not come to write it down
-            owner = holder(self._home.job(live.id), live.attempt)
+            owner = None
+            with contextlib.suppress(FileNotFoundError):  # it could not be made durable
+                owner = holder(self._home.job(live.id), live.attempt)
             live.note_pid(owner.pid if owner else None)
         self.watch(live, live.attempt)
         folder = self._home.job(live.id)

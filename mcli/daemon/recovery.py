@@ -90,7 +90,7 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
             return False
         if _revoke(job, store, folder):
             return False
-        owner = holder(folder, job.attempt)  # it began at this very moment
+        return _settle(job, store, home, look)  # it began at this very moment
     if owner is not None and job.pid is None:  # the one before did not come to write it down
         this: dict[str, Any] = {"job_id": job.id, "attempt": job.attempt}
         store.write(queue.started, **this, pid=owner.pid, worker_pid=read_worker(folder)).result()

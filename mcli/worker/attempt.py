@@ -16,6 +16,7 @@ from mcli.capture import Capture, translates
 from mcli.card import Pipes
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
+from mcli.ticket import REVOKED_CODE, is_taken
 from mcli.worker import journal
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
@@ -307,8 +308,9 @@ class Attempt:
         outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
         outcome.error = self._error or outcome.error
-        if self.order.invocation.app.kind == "exec":
-            outcome.complete = True
+        if self.order.invocation.app.kind == "exec":  # it writes none, and may end with any code
+            began = code != REVOKED_CODE or is_taken(self.order.folder, self.order.attempt)
+            outcome.complete = began
         self._outcome = outcome
         self.catch_up()  # first: whoever reads that it is complete believes that all is stored
         if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):

@@ -21,7 +21,7 @@ from mcli import failpoint, frames
 from mcli.card import write_card
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
-from mcli.scarcity import is_scarce
+from mcli.scarcity import is_failing, is_scarce
 from mcli.version import PROTOCOL
 from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
@@ -250,7 +250,8 @@ class Worker:
             try:
                 return self._begin(order)
             except OSError as error:
-                why, again = f"cannot start a process: {error.strerror}", is_scarce(error)
+                why = f"cannot start a process: {error.strerror}"
+                again = is_scarce(error) or is_failing(error)
         for fd in fds:
             with contextlib.suppress(OSError):
                 os.close(fd)

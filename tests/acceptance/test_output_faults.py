@@ -179,12 +179,36 @@ def test_begin_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
         os.kill(worker, signal.SIGCONT)
         until(lambda: "No space left" in tight.mcli("daemon", "status", "--json").stdout)
         (job_id,) = os.listdir(tight.home.jobs)
-        assert os.listdir(tight.home.job(job_id)) in ([], ["output.log"])
+        assert not {"1.start", "job.json"} & set(os.listdir(tight.home.job(job_id)))
     inside = gate.arrival()
     inside.leave()
     caller.communicate(timeout=DEADLINE_S)
     assert caller.returncode == 0
     assert len(tight.starts()) == 1
+
+
+def test_program_that_there_is_no_room_to_begin(tight: Daemon) -> None:
+    """Any program waits, too: its process ends without having begun, which is not its end."""
+    armed = {"MCLI_FAILPOINT": "received:stop", "PYTHONCASE": "a worker of programs"}
+    words = ["run", "--detach", "--", "sh", "-c", "echo ran"]
+    job_id = tight.mcli(*words, env=armed).stdout.strip()
+    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
+    (process,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    log = Path(tight.home.log)
+    before = log.read_text().count("job.waits")
+    with full(tight):
+        os.kill(process, signal.SIGCONT)
+        until(lambda: log.read_text().count("job.waits") > before)
+    until(lambda: continued(tight) or tight.job(job_id)["state"] == "succeeded")
+    assert tight.output(job_id) == "ran\n"
+
+
+def continued(daemon: Daemon) -> bool:
+    """Continue all of its processes that stand still; False, to be asked again."""
+    for pid in daemon.processes():
+        if is_stopped(pid):
+            os.kill(pid, signal.SIGCONT)
+    return False
 
 
 def test_cancel_of_what_waits_for_room_to_begin(tight: Daemon, gate: Gate) -> None:

@@ -248,6 +248,31 @@ def test_restored_backup(stopped: Daemon, gate: Gate) -> None:
     assert said(daemon, f"job.overtaken job_id={runs}")
 
 
+def test_restored_backup_and_a_worker_that_came_before(stopped: Daemon, gate: Gate) -> None:
+    """
+    S11: a job that waited in the copy is found to have begun when its worker is here already:
+    that one is told what is asked of the job.
+    """
+    daemon = stopped.start(MCLI_WORKERS="2")
+    ids = [daemon.submit("obey", gate.path) for _ in range(2)]
+    first, second = gate.arrival(), gate.arrival()
+    waits = daemon.submit("obey", gate.path)
+    copy = copied(daemon.home.database)
+    first.leave()
+    third = gate.arrival()
+    daemon.kill9()
+    restored(daemon, copy)
+    daemon.start(MCLI_WORKERS="1")
+    until(lambda: said(daemon, "jobs=2"))
+    second.leave()
+    until(lambda: said(daemon, f"job.overtaken job_id={waits}"))
+    with ended(third.pid):
+        daemon.mcli("cancel", waits)
+    assert daemon.final(waits)["state"] == "cancelled"
+    assert [daemon.final(job_id)["state"] for job_id in ids] == ["succeeded"] * 2
+    assert sorted(begun(daemon)) == sorted([*ids, waits])
+
+
 # A full disk --------------------------------------------------------------------------------
 
 
@@ -435,7 +460,7 @@ def test_ticket_on_a_disk_that_fails(daemon: Daemon, gate: Gate) -> None:
     with injected(daemon.pid, "fsync:error=EIO"), ended(worker):
         os.kill(worker, signal.SIGKILL)
         until(lambda: said(daemon, "job.waits"))
-        assert os.listdir(daemon.home.job(job_id)) == []
+        until(lambda: os.listdir(daemon.home.job(job_id)) == [])
     until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
     (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
     os.kill(worker, signal.SIGCONT)

@@ -16,6 +16,7 @@ from mcli.ticket import (
     holder,
     identify,
     lock_holder,
+    revoke,
     started_ticks,
     take,
     ticket_path,
@@ -115,6 +116,7 @@ def test_a_revoked_attempt_cannot_begin(
     assert holder(str(tmp_path), 1) is None
     assert taker()[1] == "late"
     assert take(str(tmp_path), 1, None) is None
+    assert revoke(str(tmp_path), 1), "nobody has it"
 
 
 def test_try_that_fails_leaves_nothing(tmp_path: Path) -> None:
