@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
+from mcli import family
 from mcli.cli.launch import READY_FD, end
 from mcli.client import Client
 from mcli.errors import InvalidTransition
@@ -319,6 +320,17 @@ def gone(pid: int) -> bool:
         return readable(fd)
     finally:
         os.close(fd)
+
+
+def halt(pid: int) -> None:
+    """Stop *pid*, and wait until it stands still: it is told so thread by thread."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(map(family.is_stopped, threads(pid))))
+
+
+def threads(pid: int) -> list[int]:
+    """Those of the process, as the kernel numbers them."""
+    return [int(number) for number in os.listdir(f"/proc/{pid}/task")]
 
 
 def readable(fd: int, timeout_s: float = DEADLINE_S) -> bool:

@@ -22,7 +22,7 @@ from mcli.store.store import Store
 from mcli.stream import Stream
 from mcli.version import PROTOCOL
 
-from .daemon import Daemon, Gate, until
+from .daemon import Daemon, Gate, halt, until
 
 DAY = 86400.0
 
@@ -113,7 +113,7 @@ def test_a_run_whose_process_is_gone(daemon: Daemon, gate: Gate) -> None:
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
-    os.kill(inside.ppid, signal.SIGSTOP)
+    halt(inside.ppid)
     try:
         os.kill(inside.pid, signal.SIGKILL)
         assert inside.gone()

@@ -25,7 +25,7 @@ from mcli.ids import new_id
 from mcli.invocation import App, Invocation
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, gone, lines, until
+from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, gone, halt, lines, until
 
 ATTACH = [sys.executable, "-m", "mcli", "attach"]
 
@@ -350,7 +350,7 @@ def test_child_in_advance_killed(daemon: Daemon) -> None:
     worker = daemon.final(daemon.submit("tell"))["worker_pid"]
     children = Path(f"/proc/{worker}/task/{worker}/children")
     until(children.read_text)
-    os.kill(worker, signal.SIGSTOP)
+    halt(worker)
     job_id = daemon.submit("tell")
     until(lambda: daemon.job(job_id)["state"] == "running")
     os.kill(int(children.read_text()), signal.SIGKILL)
@@ -664,7 +664,7 @@ def test_last_words_with_nobody_left_to_read_them(daemon: Daemon, gate: Gate) ->
     """
     caller = daemon.begin_puppet("obey", gate.path)
     inside = gate.arrival()
-    os.kill(inside.ppid, signal.SIGSTOP)
+    halt(inside.ppid)
     inside.do(
         "sys.stdout.write('o' * 3000); sys.stdout.flush(); print('e' * 4000, file=sys.stderr)"
     )
@@ -1134,7 +1134,7 @@ def test_store_that_cannot_be_asked(daemon: Daemon) -> None:
     """
     path = daemon.home.attach_socket
     os.rename(path, f"{path}.behind")
-    os.kill(daemon.pid, signal.SIGSTOP)  # without its database it would end
+    halt(daemon.pid)  # without its database it would end
     os.rename(daemon.home.database, f"{daemon.home.database}.away")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)

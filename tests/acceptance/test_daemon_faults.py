@@ -24,7 +24,18 @@ import pytest
 from mcli.home import Home
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Document, Gate, ended, readable, until
+from .daemon import (
+    DEADLINE_S,
+    PROJECT,
+    PUPPET,
+    Daemon,
+    Document,
+    Gate,
+    ended,
+    halt,
+    readable,
+    until,
+)
 from .ledger import fds, until_fds_are_back
 
 CRASHED: Final = 70
@@ -182,7 +193,7 @@ def test_stopped_is_not_hung(stopped: Daemon) -> None:
     process = os.pidfd_open(pid)
     try:
         for _ in range(2):
-            os.kill(pid, signal.SIGSTOP)
+            halt(pid)
             assert not readable(process, 0.4)
             os.kill(pid, signal.SIGCONT)
             assert not readable(process, 0.3)
@@ -324,7 +335,7 @@ def test_nothing_is_accepted_into_a_database_that_is_gone(stopped: Daemon, gate:
     stopped.start()
     stopped.puppet("tell")
     pid = stopped.pid
-    os.kill(pid, signal.SIGSTOP)
+    halt(pid)
     caller = stopped.begin_puppet("tell", env={"MCLI_RECONNECT": "0.2"})
     until(lambda: waits_in_line(stopped.home.attach_socket))
     take_database(stopped.home)

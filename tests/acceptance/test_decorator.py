@@ -19,7 +19,7 @@ from mcli.home import Home
 from mcli.status import PATIENT_S, is_background_available
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, lines
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, halt, lines
 
 SHOP = str(PROGRAMS / "shop.py")
 
@@ -380,7 +380,7 @@ begun = time.monotonic()
 answer = [mcli.is_background_available(), time.monotonic() - begun]
 """
     pid = shared.pid
-    os.kill(pid, signal.SIGSTOP)
+    halt(pid)
     try:
         there, took_s = ask(shared, code)
     finally:

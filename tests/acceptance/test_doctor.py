@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .daemon import Daemon, ended
+from .daemon import Daemon, ended, halt
 
 Findings = dict[str, dict[str, str]]
 
@@ -134,7 +134,7 @@ def test_daemon_that_was_stopped(daemon: Daemon) -> None:
     """
     A daemon that does not answer is told from one that does not run; the rest is looked at.
     """
-    os.kill(daemon.pid, signal.SIGSTOP)
+    halt(daemon.pid)
     try:
         findings = look(daemon, code=1)
     finally:

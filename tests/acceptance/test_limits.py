@@ -10,7 +10,7 @@ import pytest
 
 from mcli import family
 
-from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, lines, until
+from .daemon import DEADLINE_S, PROGRAMS, Daemon, Gate, ended, halt, lines, until
 
 LIMITED = str(PROGRAMS / "limited.py")
 
@@ -481,7 +481,7 @@ def test_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
     """
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    os.kill(inside.pid, signal.SIGSTOP)
+    halt(inside.pid)
     shared.mcli("cancel", job_id)
     assert shared.final(job_id)["state"] == "cancelled"
 
@@ -492,7 +492,7 @@ def test_caller_of_a_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
     """
     caller = shared.begin_puppet("obey", gate.path, process_group=0)
     inside = gate.arrival()
-    os.kill(inside.pid, signal.SIGSTOP)
+    halt(inside.pid)
     shared.mcli("kill", "-s", "CONT", inside.job_id)
     inside.leave()
     assert caller.wait(DEADLINE_S) == 0

@@ -19,7 +19,7 @@ from mcli.output import HEAD
 from mcli.stream import Stream, gap
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, lines, until
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, halt, lines, until
 
 LIMITED = str(PROGRAMS / "limited.py")
 LARGE = 1 << 20
@@ -447,12 +447,12 @@ def test_what_was_printed_when_its_reader_went(shared: Daemon, gate: Gate, worke
     if worker == "dead":
         kill_worker(inside.ppid)
     reader = inside.ppid if worker == "lives" else shared.pid
-    os.kill(caller.pid, signal.SIGSTOP)
+    halt(caller.pid)
     inside.do("print('seen', flush=True)")
     until(lambda: shared.output(inside.job_id) == "seen\n")
     assert caller.stdout is not None
     caller.stdout.close()
-    os.kill(reader, signal.SIGSTOP)
+    halt(reader)
     os.kill(caller.pid, signal.SIGCONT)  # it shows that, nobody is there, and it says so
     for _ in range(3 if worker == "lives" else 0):
         shared.job(inside.job_id)  # before this is answered the daemon has passed it on

@@ -15,7 +15,7 @@ import pytest
 from mcli.attach import attach_wire
 from mcli.errors import AmbiguousJob
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, lines, readable
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, halt, lines, readable
 
 FIELDS = [
     *("id", "name", "state", "reason", "exit_code", "signal", "attempt", "argv", "cwd"),
@@ -486,7 +486,7 @@ def test_three_interrupts_that_nobody_hears(daemon: Daemon, typist: Typist) -> N
     """
     They leave as well when the daemon does not answer any more.
     """
-    os.kill(daemon.pid, signal.SIGSTOP)
+    halt(daemon.pid)
     try:
         assert typist.leaves()
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import DEADLINE_S, Daemon, Gate, ended, lines, readable
+from .daemon import DEADLINE_S, Daemon, Gate, ended, halt, lines, readable
 
 STUBBORN = str(Path(__file__).resolve().parents[1] / "programs" / "stubborn.py")
 
@@ -143,7 +143,7 @@ def test_a_wait_survives_the_daemon(daemon: Daemon, gate: Gate) -> None:
     """The next one begins the attempt when its time has come."""
     client = begin(daemon, "again", gate.path)
     inside = gate.arrival()
-    os.kill(daemon.pid, signal.SIGSTOP)  # so that it waits for this one, and not the other way
+    halt(daemon.pid)  # so that it waits for this one, and not the other way
     with ended(inside.pid):
         inside.tell("sys.exit(3)")
     daemon.kill9()
