@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -266,6 +266,21 @@ class Daemon:
                     found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace")
         return found
 
+    def standing(self) -> set[int]:
+        """Those of its processes that stand still."""
+        return {pid for pid in self.processes() if family.is_stopped(pid)}
+
+    def halted(self) -> int:
+        """The one of its processes that stands still, once it does: at a failpoint, say."""
+        until(self.standing)
+        (pid,) = self.standing()
+        return pid
+
+    def let_on(self, but: Set[int] = frozenset()) -> bool:
+        """Continue those that stand still, *but* these; False, to be asked again."""
+        go_on(self.standing() - but)
+        return False
+
     def close(self) -> None:
         """End all that is left; nothing may be left after that."""
         self._end_programs()
@@ -325,12 +340,15 @@ def gone(pid: int) -> bool:
 def halt(pid: int) -> None:
     """Stop *pid*, and wait until it stands still: it is told so thread by thread."""
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: all(map(family.is_stopped, threads(pid))))
+    task = f"/proc/{pid}/task"
+    until(lambda: all(family.is_stopped(int(thread)) for thread in os.listdir(task)))
 
 
-def threads(pid: int) -> list[int]:
-    """Those of the process, as the kernel numbers them."""
-    return [int(number) for number in os.listdir(f"/proc/{pid}/task")]
+def go_on(pids: Set[int]) -> None:
+    """Continue these processes."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def readable(fd: int, timeout_s: float = DEADLINE_S) -> bool:

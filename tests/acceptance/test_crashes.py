@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Set
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -25,7 +24,19 @@ from mcli.ids import new_id
 from mcli.invocation import App, Invocation
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROJECT, PUPPET, Daemon, Gate, ended, gone, halt, lines, until
+from .daemon import (
+    DEADLINE_S,
+    PROJECT,
+    PUPPET,
+    Daemon,
+    Gate,
+    ended,
+    go_on,
+    gone,
+    halt,
+    lines,
+    until,
+)
 
 ATTACH = [sys.executable, "-m", "mcli", "attach"]
 
@@ -446,11 +457,10 @@ def test_worker_that_comes_late(stopped: Daemon, gate: Gate) -> None:
     daemon = stopped.start()
     armed = {"MCLI_FAILPOINT": "ordered:stop"}
     job_id = daemon.submit("obey", gate.path, env=armed)
-    until(lambda: standing(daemon))
-    (late,) = standing(daemon)
+    late = daemon.halted()
     daemon.kill9()
     daemon.start()
-    until(lambda: let_on(daemon, {late}) or daemon.starts())
+    until(lambda: daemon.let_on({late}) or daemon.starts())
     inside = gate.arrival()
     go_on({late})
     ready = f"worker.ready pid={late} "
@@ -472,8 +482,8 @@ def test_process_that_comes_late(stopped: Daemon, gate: Gate) -> None:
     log = Path(daemon.home.log)
     armed = {"MCLI_FAILPOINT": "forked:stop,received:stop"}
     job_id = daemon.submit("obey", gate.path, env=armed)
-    until(lambda: len(standing(daemon)) == 2)  # the worker, and its child, which has no ticket
-    late = standing(daemon)
+    until(lambda: len(daemon.standing()) == 2)  # the worker, and its child, which has no ticket
+    late = daemon.standing()
     daemon.kill9()
     daemon.start()
     until(lambda: "another process writes its log" in log.read_text())
@@ -482,7 +492,7 @@ def test_process_that_comes_late(stopped: Daemon, gate: Gate) -> None:
     until(lambda: "worker.outdated" in log.read_text())
     assert daemon.job(job_id)["pid"] is None
     go_on(late)
-    until(lambda: let_on(daemon) or daemon.starts())
+    until(lambda: daemon.let_on() or daemon.starts())
     inside = gate.arrival()
     assert inside.pid not in late
     until(lambda: daemon.job(job_id)["pid"] == inside.pid)
@@ -492,24 +502,6 @@ def test_process_that_comes_late(stopped: Daemon, gate: Gate) -> None:
     assert daemon.output(job_id) == "printed\n"
     assert len(daemon.starts()) == 1
     until(lambda: not pipes(daemon.pid))
-
-
-def standing(daemon: Daemon) -> set[int]:
-    """Those of its processes that stand still."""
-    return {pid for pid in daemon.processes() if family.is_stopped(pid)}
-
-
-def go_on(pids: set[int]) -> None:
-    """Continue these processes."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
-def let_on(daemon: Daemon, but: Set[int] = frozenset()) -> bool:
-    """Continue all of its processes *but* these; False, to be asked again."""
-    go_on(standing(daemon) - but)
-    return False
 
 
 def pipes(pid: int) -> list[str]:
@@ -528,8 +520,7 @@ def test_cancelled_while_it_is_put_back(daemon: Daemon, gate: Gate) -> None:
     not note it yet: it ends.
     """
     job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
-    until(lambda: standing(daemon))
-    (worker,) = standing(daemon)
+    worker = daemon.halted()
     with closing(sqlite3.connect(daemon.home.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         idle = threads(daemon.pid, "futex")
@@ -538,7 +529,7 @@ def test_cancelled_while_it_is_put_back(daemon: Daemon, gate: Gate) -> None:
         with ended(worker):
             os.kill(worker, signal.SIGKILL)
         until(Path(daemon.home.job(job_id), "1.start").exists)
-    until(lambda: let_on(daemon) or daemon.job(job_id)["state"] == "cancelled")
+    until(lambda: daemon.let_on() or daemon.job(job_id)["state"] == "cancelled")
     assert cancel.wait(DEADLINE_S) == 0
 
 
@@ -566,11 +557,10 @@ def test_worker_killed_of_a_job_that_has_waited_for_long(stopped: Daemon, gate: 
         connection.execute("UPDATE jobs SET attempt = 1100, revoked = 1100 WHERE state = 'queued'")
     daemon.start(MCLI_WORKERS="1")
     first.leave()
-    until(lambda: standing(daemon))
-    (worker,) = standing(daemon)
+    worker = daemon.halted()
     with ended(worker):
         os.kill(worker, signal.SIGKILL)
-    until(lambda: let_on(daemon) or daemon.starts()[1:])
+    until(lambda: daemon.let_on() or daemon.starts()[1:])
     gate.arrival().leave()
     assert (daemon.final(job_id)["state"], daemon.job(job_id)["attempt"]) == ("succeeded", 1102)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from mcli import frames
-from mcli.family import is_stopped
 from mcli.handle import Job
 from mcli.output import HEAD
 from mcli.stream import Stream, gap
@@ -173,8 +172,7 @@ def test_begin_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     """
     armed = {"MCLI_FAILPOINT": "ordered:stop", "PYTHONCASE": "a worker of its own"}
     caller = tight.begin_puppet("obey", gate.path, env=armed)
-    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
-    (worker,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    worker = tight.halted()
     tight.until_its_log_is_empty()  # what it gives back later would be room
     with full(tight):
         os.kill(worker, signal.SIGCONT)
@@ -193,32 +191,22 @@ def test_program_that_there_is_no_room_to_begin(tight: Daemon) -> None:
     armed = {"MCLI_FAILPOINT": "received:stop", "PYTHONCASE": "a worker of programs"}
     words = ["run", "--detach", "--", "sh", "-c", "echo ran"]
     job_id = tight.mcli(*words, env=armed).stdout.strip()
-    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
-    (process,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    process = tight.halted()
     log = Path(tight.home.log)
     before = log.read_text().count("job.waits")
     tight.until_its_log_is_empty()  # what it gives back later would be room
     with full(tight):
         os.kill(process, signal.SIGCONT)
         until(lambda: log.read_text().count("job.waits") > before)
-    until(lambda: continued(tight) or tight.job(job_id)["state"] == "succeeded")
+    until(lambda: tight.let_on() or tight.job(job_id)["state"] == "succeeded")
     assert tight.output(job_id) == "ran\n"
-
-
-def continued(daemon: Daemon) -> bool:
-    """Continue all of its processes that stand still; False, to be asked again."""
-    for pid in daemon.processes():
-        if is_stopped(pid):
-            os.kill(pid, signal.SIGCONT)
-    return False
 
 
 def test_cancel_of_what_waits_for_room_to_begin(tight: Daemon, gate: Gate) -> None:
     """It is cancelled while the disk is full, in the room that is held for the ends of jobs."""
     armed = {"MCLI_FAILPOINT": "ordered:stop", "PYTHONCASE": "another worker of its own"}
     job_id = tight.submit("obey", gate.path, env=armed)
-    until(lambda: any(is_stopped(pid) for pid in tight.processes()))
-    (worker,) = [pid for pid in tight.processes() if is_stopped(pid)]
+    worker = tight.halted()
     tight.until_its_log_is_empty()  # what it gives back later would be room
     with full(tight):
         os.kill(worker, signal.SIGCONT)

@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from mcli.family import is_stopped
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, until
@@ -455,14 +454,12 @@ def test_ticket_on_a_disk_that_fails(daemon: Daemon, gate: Gate) -> None:
     S5: a job whose worker was killed before it began is put back when the disk works again.
     """
     job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
-    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
-    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    worker = daemon.halted()
     with injected(daemon.pid, "fsync:error=EIO"), ended(worker):
         os.kill(worker, signal.SIGKILL)
         until(lambda: said(daemon, "job.waits"))
         until(lambda: os.listdir(daemon.home.job(job_id)) == [])
-    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
-    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    worker = daemon.halted()
     os.kill(worker, signal.SIGCONT)
     gate.arrival().leave()
     assert daemon.final(job_id)["state"] == "succeeded"
@@ -474,8 +471,7 @@ def test_card_on_a_disk_that_fails(daemon: Daemon, gate: Gate) -> None:
     S5: a job whose directory cannot be written to when it is to begin does so when it can.
     """
     job_id = daemon.submit("obey", gate.path, env={"MCLI_FAILPOINT": "ordered:stop"})
-    until(lambda: any(is_stopped(pid) for pid in daemon.processes()))
-    (worker,) = [pid for pid in daemon.processes() if is_stopped(pid)]
+    worker = daemon.halted()
     with injected(worker, "rename:error=EIO"):
         os.kill(worker, signal.SIGCONT)
         until(
