@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from mcli.output import FULL, Log
+from mcli.output import Log
+from mcli.scarcity import is_full
 from mcli.stream import Stream
 
 HELD_BYTES: Final = 1 << 16
@@ -132,7 +133,7 @@ class Capture:
         try:
             moved = self.log.move(stream, pipe, self.log.piece)
         except OSError as error:
-            if error.errno in FULL:
+            if is_full(error):
                 self._wait_for_room()
             return self.full
         if moved:
@@ -153,7 +154,7 @@ class Capture:
                 del self._unstored[0]
                 self._again_s = AGAIN_S
         except OSError as error:
-            if error.errno in FULL:
+            if is_full(error):
                 self._wait_for_room()
                 return
             lost = sum(len(data) for _, data in self._unstored)

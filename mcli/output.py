@@ -30,9 +30,6 @@ from typing import Final, NamedTuple
 
 from mcli.stream import Stream
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk that may have room again later."""
-
 PIECE_MAX: Final = 1 << 18
 """Bytes of output that a record has at most, as a rule."""
 

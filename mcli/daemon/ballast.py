@@ -6,12 +6,12 @@ is removed, and no job is accepted until there is room for it again.
 """
 
 import contextlib
-import errno
 import logging
 import os
 from typing import Final, Literal
 
 from mcli.errors import NoRoom
+from mcli.scarcity import is_full
 
 log = logging.getLogger("mcli.ballast")
 
@@ -86,7 +86,7 @@ class Ballast:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(draft)
-            return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+            return not is_full(error)
         self.held = True
         return True
 
