@@ -38,6 +38,8 @@ POINTS: Final = {
     "ordered": "worker: it is told to start an attempt, and has not",
     "heard": "worker: it has been told by the job that its body is next, and tells nobody",
     "forked": "daemon, or worker: the process of the attempt exists",
+    "shared": "worker: the daemon is told of that process, which has no order yet",
+    "begun": "worker: the process of the attempt has its order",
     "received": "job: it knows which job it is, and has no ticket",
     "ticketed": "job: the attempt is its own, and the program has not begun",
     "marked": "job: it has marked in its streams that its body is next, and not noted it",

@@ -29,7 +29,7 @@ from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import BEGINS_MAX, REPORT_S, Orphans
+from mcli.daemon.orphans import REPORT_S, Orphans
 from mcli.daemon.patience import AGAIN_S, insist, pause_s, persist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
@@ -60,6 +60,11 @@ DUE_MAX: Final = 500
 
 STARTS_MAX: Final = 4
 """Times that a job is put off because what was to begin it was killed."""
+
+BEGINS_MAX: Final = 20
+"""How often a job is put back whose process, or worker, has ended before it began."""
+
+BEGINS_KILLED: Final = "its process, or its worker, dies before it begins, again and again"
 
 
 class Dispatcher:
@@ -428,8 +433,6 @@ class Dispatcher:
     def _note_process(self, live: Live, pid: int, worker_pid: int) -> None:
         assert live.info is not None
         live.info = replace(live.info, pid=pid, worker_pid=worker_pid)
-        if not live.invocation.policy.retries:
-            live.close_fds()
         if live.listeners:
             live.tell(frames.PIPES, self.pipes(live))
         self._store.write(
@@ -486,8 +489,9 @@ class Dispatcher:
             if live.orphan is not None:
                 live.orphan.close()
                 live.orphan = None
-            live.reached = facts["reached"]
             live.size = facts["size"]
+            if facts["reached"]:
+                live.reach()
             self._note_process(live, facts["pid"], worker.pid)
             if live.stopping:
                 self._tell_stop(live)
@@ -524,7 +528,8 @@ class Dispatcher:
         assert live.info is not None
         told = outcome is not None and (outcome.complete or outcome.reason is not None)
         if not told and await self._never_began(live, attempt, outcome):
-            await self._requeue(live, attempt)
+            waits = outcome is not None and outcome.exit_code == REVOKED_CODE
+            await self._requeue(live, attempt, killed=not waits)
             return
         if not live.is_at(attempt):
             return
@@ -607,17 +612,25 @@ class Dispatcher:
             except OSError as error:
                 log.error("job.waits job_id=%s: %s", live.id, error)
                 continue
-            live.begins_killed += free and not waits
-            return free and live.begins_killed <= BEGINS_MAX
+            return free
         return False
 
-    async def _requeue(self, live: Live, attempt: int) -> None:
-        """The attempt never began, and never will: it is not counted."""
+    async def _requeue(self, live: Live, attempt: int, *, killed: bool = False) -> None:
+        """The attempt never began, and never will: it is not counted.
+
+        Args:
+            killed: Its process, or its worker, has died, and may do so each time.
+        """
         if not live.is_at(attempt):
             return
         assert live.info is not None
         if live.stopping:
             await self._finish(live, attempt, Outcome(reached=False, reason="user"))
+            return
+        live.begins_killed += killed
+        if live.begins_killed > BEGINS_MAX:
+            dead = Outcome(reached=False, reason="spawn_error", error=BEGINS_KILLED)
+            await self._finish(live, attempt, dead)
             return
         failpoint.reach("revoked")
         live.info = await self._written(

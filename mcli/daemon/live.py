@@ -110,8 +110,10 @@ class Live:
         self.notify()
 
     def reach(self) -> None:
-        """Its body is reached."""
+        """Its body is reached. What it reads is needed here only if it may be tried again."""
         self.reached = True
+        if not self.invocation.policy.retries:
+            self.close_fds()
         self.notify()
 
     def note_pid(self, pid: int | None) -> None:

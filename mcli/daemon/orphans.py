@@ -28,11 +28,6 @@ Work = Coroutine[Any, Any, None]
 REPORT_S: Final = 2.0
 """Seconds after the end of a job's process in which its worker may still report it."""
 
-BEGINS_MAX: Final = 20
-"""How often a job is put back whose process, or worker, has ended before it began."""
-
-WORKERS_DIE: Final = "its workers die before it begins, one after the other"
-
 
 class Orphans:
     """Looks after them. *finish* ends an attempt, *requeue* puts back one that never began."""
@@ -43,7 +38,7 @@ class Orphans:
         settings: Settings,
         *,
         finish: Callable[[Live, int, Outcome | None], Work],
-        requeue: Callable[[Live, int], Work],
+        requeue: Callable[..., Work],
         spawn: Callable[[Work], None],
     ) -> None:
         self._home = home
@@ -180,12 +175,7 @@ class Orphans:
         """Its worker did not come to say which process it has forked, or whether."""
         folder = self._home.job(live.id)
         if revoke(folder, attempt):
-            live.begins_killed += 1
-            again = live.begins_killed <= BEGINS_MAX
-            dead = Outcome(reached=False, reason="spawn_error", error=WORKERS_DIE)
-            self._spawn(
-                self._requeue(live, attempt) if again else self._finish(live, attempt, dead)
-            )
+            self._spawn(self._requeue(live, attempt, killed=True))
             return
         owner = holder(folder, attempt)
         if owner is None:

@@ -48,13 +48,16 @@ class Order:
 class Attempt:
     """A job process at work, seen from its worker.
 
+    Args:
+        pid: Of the process that is to become this job.
+
     Raises:
         OSError: Too many files are open, say; none is left open.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, pid: int) -> None:
         self.order = order
-        self.pid = 0
+        self.pid = pid
         self.status: int | None = None
         self.reached = order.invocation.replay is None
         self.plugs = Plugs(order.invocation.stdio, order.invocation.terminal, order.fds)
@@ -122,7 +125,6 @@ class Attempt:
         """Have *spare* become this job."""
         if self.unmute and self.plugs.interactive and self.plugs.master is not None:
             os.write(self.plugs.master, END_OF_INPUT)
-        self.pid = spare.pid
         order = self.order
         payload = {
             "job": order.job,

@@ -109,8 +109,8 @@ class Job:
         """
         order = receive(self._connection)
         del self._connection  # closed, and not to be found by ``nothing_left``
-        if order is None:
-            raise Revoked
+        if order is None:  # no job: its worker is gone, or does not need it any more
+            os._exit(0)
         payload, (control, *fds) = order
         self._control = out_of_the_way(control)
         self._id, self._attempt = payload["job"], payload["attempt"]

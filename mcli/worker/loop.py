@@ -280,22 +280,24 @@ class Worker:
                 return job
         assert self._spare is not None
         os.makedirs(order.folder, mode=0o700, exist_ok=True)
-        attempt = Attempt(order)
+        attempt = Attempt(order, self._spare.pid)
         try:
             # Without it nobody could tell this directory from one that was made anew.
             write_card(order.folder, order.card, attempt.known_pipes(), now_s=time.monotonic())
+            failpoint.reach("forked")
+            self._tell_forked(attempt)  # before it can print: from now on somebody reads that
+            failpoint.reach("shared")
             spare, self._spare = self._spare, None
             attempt.begin(spare)
         except OSError:
             attempt.discard()
             raise
-        failpoint.reach("forked")
+        failpoint.reach("begun")
         self._attempts[order.job] = attempt
         self._watch(attempt)
         self._selector.register(
             attempt.control, selectors.EVENT_READ, lambda _f, a=attempt: self._listen(a)
         )
-        self._tell_forked(attempt)
         return None
 
     def _fork(self) -> become.Job | None:

@@ -220,17 +220,44 @@ def test_daemon_killed_at(stopped: Daemon, point: str, outcome: str) -> None:
         assert job["route"] == "daemon"
 
 
-def test_worker_killed_after_the_fork(daemon: Daemon) -> None:
+def test_worker_killed_once_its_job_has_begun(daemon: Daemon) -> None:
     """
-    A worker that dies just after it has forked: the job's end is told truly, and its body
-    began at most once.
+    Whatever a job prints, somebody reads it, though its worker died when it had just begun.
     """
-    caller = daemon.begin_puppet("tell", env={"MCLI_FAILPOINT": "forked:kill"})
-    caller.communicate(timeout=DEADLINE_S)
+    job_id = daemon.submit("tell", env={"MCLI_FAILPOINT": "begun:kill"})
+    job = daemon.final(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 1)
+    assert daemon.output(job_id, "stdout") == f"job {job_id} 1\n"
+
+
+@pytest.mark.parametrize("point", ["ordered", "forked", "shared", "received"])
+def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
+    """
+    Each worker, or each process, dies when it is to begin the job: after twenty it has failed.
+    """
+    job = daemon.final(daemon.submit("tell", env={"MCLI_FAILPOINT": f"{point}:kill"}))
+    assert (job["state"], job["reason"]) == ("failed", "spawn_error")
+    assert job["error"] == "its process, or its worker, dies before it begins, again and again"
+    assert daemon.starts() == []
+
+
+def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
+    """
+    What a job is to read is kept until it has begun: its process was killed before that.
+    """
+    armed = {"MCLI_FAILPOINT": "received:stop"}
+    caller = daemon.begin_puppet("obey", gate.path, stdin=subprocess.PIPE, env=armed)
+    first = daemon.halted()
+    until(lambda: daemon.jobs()[0]["pid"] == first)
+    with ended(first):
+        os.kill(first, signal.SIGKILL)
+    until(lambda: daemon.let_on() or daemon.starts())
+    inside = gate.arrival()
+    inside.tell("print(sys.stdin.read().upper())")
+    inside.leave()
+    assert caller.communicate("one\ntwo", timeout=DEADLINE_S) == ("ONE\nTWO\n", "")
     (job,) = daemon.jobs()
-    starts = daemon.starts()
-    assert len(starts) <= 1
-    assert (job["state"] == "succeeded") == (caller.returncode == 0 and len(starts) == 1)
+    assert (job["state"], job["attempt"], job["route"]) == ("succeeded", 2, "daemon")
 
 
 @pytest.mark.parametrize(("point", "starts"), [("ticketed", 0), ("outcome-written", 1)])
@@ -482,19 +509,16 @@ def test_process_that_comes_late(stopped: Daemon, gate: Gate) -> None:
     log = Path(daemon.home.log)
     armed = {"MCLI_FAILPOINT": "forked:stop,received:stop"}
     job_id = daemon.submit("obey", gate.path, env=armed)
-    until(lambda: len(daemon.standing()) == 2)  # the worker, and its child, which has no ticket
-    late = daemon.standing()
+    late = daemon.halted()
     daemon.kill9()
     daemon.start()
     until(lambda: "another process writes its log" in log.read_text())
-    worker = {pid for pid in late if f"worker.ready pid={pid} " in log.read_text()}
-    go_on(worker)
+    go_on({late})
     until(lambda: "worker.outdated" in log.read_text())
     assert daemon.job(job_id)["pid"] is None
-    go_on(late)
-    until(lambda: daemon.let_on() or daemon.starts())
+    until(lambda: daemon.let_on() or daemon.starts())  # its process, which has no ticket, too
     inside = gate.arrival()
-    assert inside.pid not in late
+    assert int(inside.attempt) > 1
     until(lambda: daemon.job(job_id)["pid"] == inside.pid)
     inside.tell("print('printed')")
     inside.leave()

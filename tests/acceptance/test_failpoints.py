@@ -41,8 +41,8 @@ class Case:
     process: str
     point: str
     action: str
-    starts: int | None = 1
-    """How often the body has begun. None: it may have, or not; which is told."""
+    starts: int = 1
+    """How often the body has begun."""
 
     codes: tuple[int, ...] = (0,)
     """What the caller may have been told."""
@@ -60,7 +60,6 @@ def cases(process: str, points: str, **more: object) -> list[Case]:
     ]
 
 
-ANY: Final = {"starts": None, "codes": (0, 1, 75, 120, 125, KILLED)}
 ENDED: Final = {"codes": (-signal.SIGTERM,)}
 CASES: Final = [
     *cases("caller", "asked", kill={"codes": (KILLED,)}, **{"raise": {"codes": (1,)}}),
@@ -77,9 +76,7 @@ CASES: Final = [
     *cases("daemon", "revoked requeued"),
     *cases("daemon", "stopping", kill=ENDED, stop=ENDED, **{"raise": ENDED}),
     *cases("recovery", "revoked requeued recovered"),
-    *cases("worker", "ordered"),
-    *cases("worker", "forked", **{"raise": ANY}, kill=ANY),
-    *cases("worker", "heard reaped outcome-kept"),
+    *cases("worker", "ordered forked shared begun heard reaped outcome-kept"),
     *(case for case in cases("job", "received") if case.action != "raise"),
     *cases("job", "ticketed", kill={"starts": 0, "codes": (KILLED,)}),
     *cases(
@@ -351,7 +348,7 @@ def test_failing_at(stage: Stage, case: Case) -> None:
             stage.rest()
             begun = [line for line in ledger(stage.daemon) if line[:2] == ("S", told.tag)]
             stage.judge()
-            assert case.starts in (None, len(begun)), begun
+            assert len(begun) == case.starts, begun
     except BaseException:
         stage.renew()
         raise

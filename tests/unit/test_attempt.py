@@ -18,7 +18,7 @@ def made(order: Order, descriptors: int) -> bool:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     try:
-        attempt = Attempt(order)
+        attempt = Attempt(order, 0)
     except OSError:
         return False
     finally:
