@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
-from mcli.ticket import now_ticks, started_ticks
+from mcli.ticket import REVOKED_CODE, is_taken, now_ticks, started_ticks
 
 _TOLD: Final = (
     "id",
@@ -97,6 +97,17 @@ def read_attempt(folder: str) -> int | None:
     """The attempt that was begun last; None: nothing tells that there was one."""
     attempt = _read(folder).get("attempt")
     return attempt if isinstance(attempt, int) else None
+
+
+def has_begun(folder: str, attempt: int, code: int | None) -> bool:
+    """Whether an attempt whose process has ended with exit code *code* had begun.
+
+    A ticket that is not there says no only if the directory is the one in which it was begun:
+    somebody may have removed that.
+    """
+    if is_taken(folder, attempt):
+        return True
+    return code != REVOKED_CODE and read_attempt(folder) != attempt
 
 
 def read_began(folder: str) -> float | None:

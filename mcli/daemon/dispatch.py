@@ -22,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from mcli import failpoint, frames, queue
-from mcli.card import card_of, read_attempt, read_pipes
+from mcli.card import card_of, has_begun, read_pipes
 from mcli.daemon import recovery
 from mcli.daemon.acceptance import acceptance
 from mcli.daemon.ballast import Ballast
@@ -418,7 +418,11 @@ class Dispatcher:
         elif streams is not None:
             failpoint.reach("forked")
             self.troubles.tell("processes", None)
-            live.share(streams)
+            if streams.fds:
+                live.share(streams)
+            else:  # they could not be sent, or there are none
+                streams.close()
+                self._orphans.inherit(live, read_pipes(self.home.job(live.id)))
             self._note_process(live, payload["pid"], worker.pid)
         elif kind == frames.REACHED:
             live.reach()
@@ -489,9 +493,8 @@ class Dispatcher:
             if live.orphan is not None:
                 live.orphan.close()
                 live.orphan = None
+            live.reached = facts["reached"]
             live.size = facts["size"]
-            if facts["reached"]:
-                live.reach()
             self._note_process(live, facts["pid"], worker.pid)
             if live.stopping:
                 self._tell_stop(live)
@@ -593,15 +596,11 @@ class Dispatcher:
         self.pump()
 
     async def _never_began(self, live: Live, attempt: int, outcome: Outcome | None) -> bool:
-        """Whether its process ended without the ticket, which nobody can take any more.
-
-        A ticket that is not there says so only if the directory is the one in which it was begun:
-        somebody may have removed that.
-        """
+        """Whether its process ended without the ticket, which nobody can take any more."""
         assert live.info is not None
         folder = self.home.job(live.id)
-        waits = outcome is not None and outcome.exit_code == REVOKED_CODE
-        if live.info.pid is not None and not waits and read_attempt(folder) != attempt:
+        code = outcome.exit_code if outcome is not None else None
+        if live.info.pid is not None and has_begun(folder, attempt, code):
             return False
         again_s = pause_s(live.info.revoked)
         while live.is_at(attempt) and not is_taken(folder, attempt):

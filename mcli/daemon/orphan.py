@@ -18,7 +18,7 @@ from typing import Any
 
 from mcli import family, frames, memory
 from mcli.capture import Capture, translates
-from mcli.card import Pipes, read_began, read_began_ticks, read_pipes
+from mcli.card import Pipes, has_begun, read_began, read_began_ticks, read_pipes
 from mcli.daemon.patience import AGAIN_S
 from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
@@ -381,6 +381,8 @@ class Orphan:
                 found = memory.out_of_memory(self._oom_kills)
                 self._reason, self._error = found or (self._reason, None)
             outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
+            if self._invocation.app.kind == "exec":  # it writes none, and may end with any code
+                outcome.complete = has_begun(self._folder, self._info.attempt, code)
         outcome.reason = self._reason or outcome.reason
         outcome.error = self._error or outcome.error
         if told and outcome.exit_code == 0:

@@ -21,7 +21,7 @@ from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
 from mcli.stream import Stream
-from mcli.ticket import Identity, has_reached, holder, identify, revoke
+from mcli.ticket import Identity, has_reached, holder, identify, is_taken, revoke
 
 Work = Coroutine[Any, Any, None]
 
@@ -64,7 +64,7 @@ class Orphans:
         self.watch(live, live.attempt)
         folder = self._home.job(live.id)
         pipes = read_pipes(folder)
-        self._inherit(live, pipes)
+        self.inherit(live, pipes)
         live.reached = not pipes.unmute or has_reached(folder, live.attempt)
         worker_pid = live.info.worker_pid or read_worker(folder)
         if worker_pid is not None:
@@ -73,8 +73,8 @@ class Orphans:
             insist(partial(self._take_over, live, live.attempt))
 
     @staticmethod
-    def _inherit(live: Live, pipes: Pipes) -> None:
-        """Its streams, none of which are here: who held them has died."""
+    def inherit(live: Live, pipes: Pipes) -> None:
+        """Its streams, none of which are here."""
         streams = [*pipes.inodes, *([Stream.TTY] if "tty" in live.invocation.stdio else [])]
         live.share(Streams([], streams, pipes.unmute.encode()))
 
@@ -131,9 +131,11 @@ class Orphans:
         os.makedirs(folder, mode=0o700, exist_ok=True)  # somebody may have removed it
         process, pipes = self._process(live, attempt), read_pipes(folder)
         if live.streams is None:
-            self._inherit(live, pipes)
+            self.inherit(live, pipes)
         assert live.streams is not None
         live.reached = live.reached or not live.streams.unmute or has_reached(folder, attempt)
+        if live.reached and is_taken(folder, attempt):
+            live.reach()
         if live.streams.missing & pipes.inodes.keys():
             alive = process is not None and process.alive()
             have = {live.info.pid} if alive else traces().of(live.id, pipes.inodes.values())

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from mcli import family, memory
 from mcli.capture import Capture, translates
-from mcli.card import Pipes
+from mcli.card import Pipes, has_begun
 from mcli.invocation import Invocation
 from mcli.outcome import Outcome, read_outcome, write_outcome
-from mcli.ticket import REVOKED_CODE, is_taken
 from mcli.worker import journal
 from mcli.worker.plugs import END_OF_INPUT, Plugs
 from mcli.worker.spare import Spare
@@ -311,8 +310,7 @@ class Attempt:
         outcome.reason = self._reason or outcome.reason
         outcome.error = self._error or outcome.error
         if self.order.invocation.app.kind == "exec":  # it writes none, and may end with any code
-            began = code != REVOKED_CODE or is_taken(self.order.folder, self.order.attempt)
-            outcome.complete = began
+            outcome.complete = has_begun(self.order.folder, self.order.attempt, code)
         self._outcome = outcome
         self.catch_up()  # first: whoever reads that it is complete believes that all is stored
         if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):

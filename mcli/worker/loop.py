@@ -137,6 +137,9 @@ class Worker:
             self._selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
+            for fd in self._fds:  # of an order that has not come in full
+                os.close(fd)
+            self._fds = []
             self._alone_since = time.monotonic()
 
     def _tell(self, kind: int, **payload: Any) -> None:
@@ -147,13 +150,13 @@ class Worker:
         """Tell of a process, and share what it prints: if this worker dies, the daemon reads on."""
         self._send()
         facts = {**attempt.facts(), "unmute": attempt.unmute.decode()}
-        readers = {} if self._outbox else attempt.plugs.readers
-        frame = frames.encode(frames.FORKED, facts | {"streams": list(readers.values())})
-        if readers and self._socket is not None:
-            with contextlib.suppress(OSError):  # it will be noticed at the next receipt
-                frame = frame[socket.send_fds(self._socket, [frame], list(readers)) :]
-        if self._socket is not None:
-            self._outbox += frame
+        readers = attempt.plugs.readers
+        if readers and self._socket is not None and not self._outbox:
+            frame = frames.encode(frames.FORKED, facts | {"streams": list(readers.values())})
+            with contextlib.suppress(OSError):  # if the daemon is gone, the next receipt tells
+                self._outbox += frame[socket.send_fds(self._socket, [frame], list(readers)) :]
+                return
+        self._tell(frames.FORKED, **facts, streams=[])  # it knows where to find them
 
     def _send(self) -> None:
         if self._socket is None:

@@ -22,6 +22,7 @@ from mcli.attach import Wire
 from mcli.card import read_attempt
 from mcli.ids import new_id
 from mcli.invocation import App, Invocation
+from mcli.ticket import is_taken
 from mcli.version import PROTOCOL
 
 from .daemon import (
@@ -241,6 +242,19 @@ def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
     assert daemon.starts() == []
 
 
+@pytest.mark.parametrize(("program", "code"), [("echo ran", 0), ("echo ran; exit 7", 7)])
+def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> None:
+    """
+    A program whose worker died ends as it ends, and is not tried again if that was well.
+    """
+    words = ["run", "--detach", "--retries", "1", "--", "sh", "-c", program]
+    job_id = daemon.mcli(*words, env={"MCLI_FAILPOINT": "begun:kill"}).stdout.strip()
+    job = daemon.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("failed" if code else "succeeded", code)
+    assert daemon.output(job_id) == "ran\n" * job["attempt"]
+    assert job["attempt"] == (2 if code else 1)
+
+
 def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
     """
     What a job is to read is kept until it has begun: its process was killed before that.
@@ -258,6 +272,56 @@ def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
     assert caller.communicate("one\ntwo", timeout=DEADLINE_S) == ("ONE\nTWO\n", "")
     (job,) = daemon.jobs()
     assert (job["state"], job["attempt"], job["route"]) == ("succeeded", 2, "daemon")
+
+
+@pytest.mark.parametrize("point", ["shared", "received"])
+def test_input_of_a_program_that_did_not_begin(daemon: Daemon, point: str) -> None:
+    """
+    The same of any program, whether its worker was killed or its process.
+    """
+    words = [sys.executable, "-m", "mcli", "run", "--", "tr", "a-z", "A-Z"]
+    armed = {"MCLI_FAILPOINT": f"{point}:stop"}
+    caller = daemon.begin(*words, stdin=subprocess.PIPE, env=armed)
+    first = daemon.halted()
+    until(lambda: daemon.job()["pid"])
+    with ended(first):
+        os.kill(first, signal.SIGKILL)
+    until(lambda: daemon.let_on() or has_reached_it(daemon))
+    assert caller.communicate("one\ntwo\n", timeout=DEADLINE_S) == ("ONE\nTWO\n", "")
+    assert (daemon.job()["state"], daemon.job()["attempt"]) == ("succeeded", 2)
+
+
+def has_reached_it(daemon: Daemon) -> bool:
+    """Whether the second attempt of its one job has its ticket."""
+    return is_taken(daemon.home.job(daemon.job()["id"]), 2)
+
+
+@pytest.mark.parametrize("point", ["heard", "none"])
+def test_input_is_not_held_by_the_daemon(daemon: Daemon, gate: Gate, point: str) -> None:
+    """
+    Once a job has begun, only its own side reads its input: who writes to it is told when nobody
+    does any more.
+    """
+    reader, writer = os.pipe()
+    armed = {} if point == "none" else {"MCLI_FAILPOINT": f"{point}:kill"}
+    caller = daemon.begin_puppet("obey", gate.path, stdin=reader, env=armed)
+    inside = gate.arrival()
+    inode = os.fstat(reader).st_ino
+    os.close(reader)
+    until(lambda: f"pipe:[{inode}]" not in links(daemon.pid))
+    os.close(writer)
+    inside.leave()
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 0
+
+
+def links(pid: int) -> set[str]:
+    """What a process has open, as the kernel names it."""
+    found = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(fd))
+    return found
 
 
 @pytest.mark.parametrize(("point", "starts"), [("ticketed", 0), ("outcome-written", 1)])
