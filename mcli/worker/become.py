@@ -292,6 +292,8 @@ class Job:
     def _execute(self) -> NoReturn:
         target = self._invocation.app.target
         self._reach()
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; others do not
+            signal.signal(number, signal.SIG_DFL)
         try:
             os.execvp(target, [target, *self._invocation.argv])
         except OSError as error:

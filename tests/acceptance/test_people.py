@@ -61,6 +61,22 @@ def test_run_reads_standard_input(shared: Daemon) -> None:
     )
 
 
+def test_run_of_a_program_whose_reader_goes(shared: Daemon) -> None:
+    """
+    It dies of SIGPIPE without a word, as in a pipeline of a shell, and so does run.
+    """
+    process = shared.begin(*mcli("run", "--", "yes"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "y\n"
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=DEADLINE_S)[1] == ""
+    assert process.returncode == -signal.SIGPIPE
+    job = shared.final(shared.job()["id"])
+    assert (job["state"], job["signal"]) == ("failed", signal.SIGPIPE)
+    assert shared.output(job["id"], "stderr") == ""
+
+
 @pytest.mark.parametrize(("program", "code"), [("./no-such-program", 127), ("./plain", 126)])
 def test_run_of_what_cannot_run(shared: Daemon, program: str, code: int) -> None:
     """
