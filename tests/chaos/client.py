@@ -10,6 +10,7 @@ import random
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from mcli.errors import MCLIError, OutcomeUnknown
 
 from .program import again, expected, work
 
-PROGRAM = str(Path(__file__).with_name("program.py"))
+PROGRAM = (str(Path(__file__).with_name("program.py")), "work")
+OTHER = ("-m", "mcli", "run", "--", "sh", str(Path(__file__).with_name("program.sh")))
 ROUTED = 0.15
 """Of all jobs, those that are submitted by running the program: dear, as they are processes."""
+
+OTHERS = 0.5
+"""Of those, the ones whose program is not Python, run by ``mcli run``."""
 
 AGAIN = 0.2
 """Of the submitted ones, those that are tried again."""
@@ -51,8 +56,8 @@ def submit(command: Any, tag: str, lines: int, pause: float) -> bool:
     return False
 
 
-def run(tag: str, lines: int, pause: float) -> None:
-    words = [sys.executable, PROGRAM, "work", tag, str(lines), str(pause)]
+def run(program: Sequence[str], tag: str, lines: int, pause: float) -> None:
+    words = [sys.executable, *program, tag, str(lines), str(pause)]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     note("X", tag, done.returncode, int(done.stdout == expected(tag, lines)))
 
@@ -65,7 +70,7 @@ def main(name: str, seed: int) -> None:
         number += 1
         how = f"{name}.{number}", chance.choice(LINES), chance.choice(PAUSES_S)
         if chance.random() < ROUTED:
-            run(*how)
+            run(OTHER if chance.random() < OTHERS else PROGRAM, *how)
             patience_s = 0.0
         else:
             taken = submit(again if chance.random() < AGAIN else work, *how)

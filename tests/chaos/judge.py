@@ -52,6 +52,11 @@ class Job:
         return str(self.document["argv"][0])
 
     @property
+    def writes_outcome(self) -> bool:
+        """Whether it tells itself how it has ended: a program that is not ours does not."""
+        return not self.command.endswith(".sh")
+
+    @property
     def state(self) -> str:
         found = self.document
         return str(found["state"]) + (f" ({found['reason']})" if found["reason"] else "")
@@ -90,6 +95,11 @@ class Deaths:
     def hit(self, attempt: dict[str, Any]) -> bool:
         """The storm has killed the process of this attempt."""
         return self._was_killed(attempt["pid"], attempt)
+
+    def untold(self, job: Job, attempt: dict[str, Any]) -> bool:
+        """It may be lost, since nobody was left who could tell how its process has ended."""
+        lost = attempt["state"] == "lost" and not job.writes_outcome
+        return lost and self._was_killed(attempt["worker_pid"], attempt)
 
     def unheard(self, tag: str) -> bool:
         """Its caller may have had nobody left to print to, which the job is told, and ends of."""
@@ -188,10 +198,11 @@ def _misjudged(
             yield "shown as done and is not"
         dead = state in ("failed", "lost") and attempt["reason"] != "not_reached"
         unheard = job.document["source"] == "cli" and deaths.unheard(job.tag)
-        excused = failed_by_itself or unheard or deaths.hit(attempt)
+        hit = deaths.hit(attempt) or deaths.untold(job, attempt)
+        excused = failed_by_itself or unheard or hit
         if dead and begun[this] and not excused:
             yield "shown as dead, and nobody killed it"
-        if state == "lost" and not deaths.hit(attempt):
+        if state == "lost" and not hit:
             yield "lost, and nobody killed it"
     ended_badly = job.document["state"] in ("failed", "lost") and job.command == "again"
     if ended_badly and len(job.attempts) <= RETRIES and job.document["reason"] != "not_reached":
