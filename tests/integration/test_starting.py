@@ -71,12 +71,17 @@ def test_launch_shows_the_last_words(home: Home, fake: Fake) -> None:
         launch(home, [])
 
 
-def test_launch_gives_up(home: Home, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_gives_up(
+    home: Home, fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A daemon that never gets ready is not waited for without end."""
     monkeypatch.setattr(launching, "READY_S", 0.0)
-    fake("")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    fake(f"open({str(gate)!r}).read()")
     with pytest.raises(DaemonError, match="is not ready after 0 s; see "):
         launch(home, [])
+    gate.write_text("")  # it may end
 
 
 def test_launch_refuses_an_unsafe_home(home: Home, fake: Fake) -> None:
