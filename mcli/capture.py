@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from mcli.output import Log
+from mcli.output import Log, waiting
 from mcli.scarcity import is_full
 from mcli.stream import Stream
 
@@ -32,6 +32,12 @@ def translates(master: int | None) -> bool:
     """Whether a terminal makes a carriage return and a newline of each newline."""
     wanted = termios.OPOST | termios.ONLCR
     return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
+
+
+def _missing(tail: bytes, mark: bytes) -> int:
+    """Bytes that have to follow *tail*, at least, for it to end with *mark*."""
+    known = range(len(mark), 0, -1)
+    return len(mark) - next((length for length in known if tail.endswith(mark[:length])), 0)
 
 
 class Capture:
@@ -104,10 +110,14 @@ class Capture:
         """
         if self.full:
             return False
-        if stream != Stream.TTY and stream not in self._held and self._move(stream, fd):
+        withheld = stream in self._held
+        if stream != Stream.TTY and not withheld and self._move(stream, fd):
             return not self.full
         try:
-            data = os.read(fd, self.log.piece)
+            if stream != Stream.TTY and withheld:
+                data = self._until_mark(stream, fd)
+            else:
+                data = os.read(fd, self.log.piece)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -127,6 +137,20 @@ class Capture:
             for _ in range(READS_MAX):
                 if not self.read(stream, fd):
                     break
+
+    def _until_mark(self, stream: int, pipe: int) -> bytes:
+        """What a withheld pipe has now, up to its mark. What comes after is to be moved: whoever
+        is killed when he has read it, and before he has stored it, would take it along.
+        """
+        tail, found = self._held[stream][-len(self._unmute) :], bytearray()
+        left = max(1, waiting(pipe))
+        while left:
+            missing = _missing(tail, self._unmute)
+            data = os.read(pipe, min(left, missing)) if missing else b""
+            found += data
+            tail = (tail + data)[-len(self._unmute) :]
+            left = left - len(data) if data else 0
+        return bytes(found)
 
     def _move(self, stream: int, pipe: int) -> bool:
         """Whether there is no more to do: it was moved, or waits in the pipe for room."""
