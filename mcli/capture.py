@@ -114,10 +114,12 @@ class Capture:
         if stream != Stream.TTY and not withheld and self._move(stream, fd):
             return not self.full
         try:
-            if stream != Stream.TTY and withheld:
-                data = self._until_mark(stream, fd)
-            else:
+            if stream == Stream.TTY or not withheld:
                 data = os.read(fd, self.log.piece)
+            elif self.hold_all:
+                data = os.read(fd, max(1, waiting(fd)))
+            else:
+                data = self._until_mark(stream, fd)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -151,6 +153,18 @@ class Capture:
             tail = (tail + data)[-len(self._unmute) :]
             left = left - len(data) if data else 0
         return bytes(found)
+
+    def unmute(self, stream: int, fd: int) -> None:
+        """All marks have been written, and whoever was here before may have read this one: what
+        *fd* has now comes after it, unless it is in there. What is printed later is moved.
+        """
+        if stream == Stream.TTY:
+            self.catch_up(stream, fd)
+        else:
+            with contextlib.suppress(EOFError):
+                self.read(stream, fd)
+        if not self.full:
+            self.release(stream)
 
     def _move(self, stream: int, pipe: int) -> bool:
         """Whether there is no more to do: it was moved, or waits in the pipe for room."""

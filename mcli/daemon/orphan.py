@@ -185,9 +185,7 @@ class Orphan:
         """Where no mark is any more, though it was written, somebody has read it before."""
         if self._noted and self._capture.muted:
             with self._growing(fd) as stream:
-                self._capture.catch_up(stream, fd)
-                if not self._capture.full:
-                    self._capture.release(stream)
+                self._capture.unmute(stream, fd)
 
     def _await_body(self) -> None:
         """Look whether the body is reached, as long as that is not known: nobody tells."""

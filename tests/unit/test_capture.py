@@ -1,8 +1,11 @@
 """What a job prints on its way into its log, when whoever moves it is killed."""
 
+import fcntl
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -28,7 +31,8 @@ def muted(folder: Path) -> Capture:
 
 
 def printed(folder: Path) -> bytes:
-    return b"".join(record.data for record in read_records(str(folder / "output.log")))
+    records = read_records(str(folder / "output.log"), limit_bytes=1 << 30)
+    return b"".join(record.data for record in records)
 
 
 @pytest.mark.parametrize("before", [b"", b"before\n", MARK[:-1], MARK[:7] * 3, b"x" * 60_000])
@@ -78,3 +82,37 @@ def test_without_a_mark_all_is_kept(pipe: tuple[int, int], tmp_path: Path) -> No
     capture.release()
     capture.log.close()
     assert printed(tmp_path) == text
+
+
+@pytest.mark.parametrize(("first", "shown"), [(b"on\n", b"on\n"), (b"x" + MARK + b"on\n", b"on\n")])
+def test_mark_that_somebody_may_have_read(
+    pipe: tuple[int, int], tmp_path: Path, first: bytes, shown: bytes
+) -> None:
+    """
+    All of the marks were written: what is there is shown, but for what a mark says is not to be.
+    It is one piece, however fast more is printed: that is moved, within the limits.
+    """
+    reader, writer = pipe
+    capture = Capture(str(tmp_path), muted=[OUT], unmute=MARK, reached=True)
+    os.write(writer, first)
+    more = b"more " * (1 << 18)
+    printer = Thread(target=_write, args=(writer, more))
+    printer.start()
+    capture.unmute(OUT, reader)
+    assert not capture.muted
+    while len(printed(tmp_path)) < len(shown + more):
+        select.select([reader], [], [])
+        capture.catch_up(OUT, reader)
+    printer.join()
+    capture.log.close()
+    assert printed(tmp_path) == shown + more
+    pieces = [
+        len(record.data)
+        for record in read_records(str(tmp_path / "output.log"), limit_bytes=1 << 30)
+    ]
+    assert max(pieces) <= fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
