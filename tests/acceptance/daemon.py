@@ -344,6 +344,15 @@ def halt(pid: int) -> None:
     until(lambda: all(family.is_stopped(int(thread)) for thread in os.listdir(task)))
 
 
+def files(pid: int) -> set[str]:
+    """What its descriptors are of."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(path))
+    return found
+
+
 def go_on(pids: Set[int]) -> None:
     """Continue these processes."""
     for pid in pids:

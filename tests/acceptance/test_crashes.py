@@ -32,6 +32,7 @@ from .daemon import (
     Daemon,
     Gate,
     ended,
+    files,
     go_on,
     gone,
     halt,
@@ -308,20 +309,11 @@ def test_input_is_not_held_by_the_daemon(daemon: Daemon, gate: Gate, point: str)
     inside = gate.arrival()
     inode = os.fstat(reader).st_ino
     os.close(reader)
-    until(lambda: f"pipe:[{inode}]" not in links(daemon.pid))
+    until(lambda: f"pipe:[{inode}]" not in files(daemon.pid))
     os.close(writer)
     inside.leave()
     caller.communicate(timeout=DEADLINE_S)
     assert caller.returncode == 0
-
-
-def links(pid: int) -> set[str]:
-    """What a process has open, as the kernel names it."""
-    found = set()
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            found.add(os.readlink(fd))
-    return found
 
 
 @pytest.mark.parametrize(("point", "starts"), [("ticketed", 0), ("outcome-written", 1)])

@@ -3,13 +3,12 @@
 import os
 import re
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from .daemon import DEADLINE_S, INTERPRETER, Daemon, the_nursery, until, without_mcli
+from .daemon import DEADLINE_S, INTERPRETER, Daemon, files, the_nursery, until, without_mcli
 from .nursery import Nursery
 
 ROWS: Final = ("Umask", "NoNewPrivs", "SigBlk", "SigIgn", "SigCgt", "CapEff", "Seccomp")
@@ -18,15 +17,6 @@ ROWS: Final = ("Umask", "NoNewPrivs", "SigBlk", "SigIgn", "SigCgt", "CapEff", "S
 def loaded(daemon: Daemon) -> None:
     """Wait until it has loaded all that it loads after its start."""
     until(lambda: "daemon.loaded" in Path(daemon.home.log).read_text())
-
-
-def files(pid: int) -> set[str]:
-    """What its descriptors are of."""
-    found = set()
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            found.add(os.readlink(path))
-    return found
 
 
 def seen(daemon: Daemon) -> dict[str, Any]:
