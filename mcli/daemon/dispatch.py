@@ -651,6 +651,7 @@ class Dispatcher:
 
     async def _finish_row(self, info: JobInfo, ending: Ending) -> JobInfo:
         failpoint.reach("ended")
+        clear(self.home.job(info.id))  # before the commit: after it nobody comes here again
         done = await self._written(
             queue.finish,
             now=time.time(),
@@ -659,7 +660,6 @@ class Dispatcher:
             **ending.columns(),
         )
         failpoint.reach("finished")
-        clear(self.home.job(info.id))
         log.info(
             "job.finished job_id=%s state=%s reason=%s attempt=%d run_s=%.3f",
             done.id, done.state, done.reason, done.attempt, done.run_s or 0.0,

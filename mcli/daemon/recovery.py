@@ -138,8 +138,8 @@ def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
         if waits.state is State.SCHEDULED:
             log.info("job.retries job_id=%s attempt=%d", waits.id, waits.attempt)
             return
-    done = store.write(queue.finish, **this, **ending.columns()).result()
     clear(home.job(job.id))
+    done = store.write(queue.finish, **this, **ending.columns()).result()
     log.info("job.recovered job_id=%s state=%s", done.id, done.state)
 
 

@@ -145,6 +145,21 @@ def test_draft_of_a_ticket(daemon: Daemon, gate: Gate, seen: bool) -> None:
     until(lambda: not draft.exists())
 
 
+def test_draft_of_a_ticket_and_a_daemon_that_is_killed(stopped: Daemon, gate: Gate) -> None:
+    """
+    It is gone before the end is committed: no daemon looks there afterwards.
+    """
+    daemon = stopped.start(MCLI_FAILPOINT="finished:kill")
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    draft = Path(daemon.home.job(job_id), "1.start.4711")
+    draft.touch()
+    with ended(daemon.pid):
+        inside.leave()
+    assert not draft.exists()
+    assert daemon.start().final(job_id)["state"] == "succeeded"
+
+
 def test_job_killed_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
     """
     Its worker has seen the signal, and the next daemon tells of it.
