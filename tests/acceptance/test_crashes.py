@@ -271,6 +271,30 @@ def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> 
     assert job["attempt"] == (2 if code else 1)
 
 
+def test_program_and_worker_gone_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    """
+    What a program came to is known, though its worker died before it and the daemon looked later.
+    """
+    print_it, end = tmp_path / "print", tmp_path / "end"
+    for path in (print_it, end):
+        os.mkfifo(path)
+    program = f"read a < {print_it}; echo ran; read b < {end}; exit 7"
+    job_id = daemon.mcli("run", "--detach", "--", "sh", "-c", program).stdout.strip()
+    until(lambda: daemon.job(job_id)["pid"])
+    job = daemon.job(job_id)
+    halt(daemon.pid)
+    print_it.write_text("\n")
+    until(lambda: (Path(daemon.home.job(job_id)) / "output.log").stat().st_size)
+    with ended(job["worker_pid"]):
+        os.kill(job["worker_pid"], signal.SIGKILL)
+    with ended(job["pid"]):
+        end.write_text("\n")
+    go_on({daemon.pid})
+    job = daemon.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("failed", 7)
+    assert daemon.output(job_id) == "ran\n"
+
+
 def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
     """
     What a job is to read is kept until it has begun: its process was killed before that.
