@@ -169,8 +169,10 @@ class DaemonDied(DaemonNotRunning):
 
     code = "daemon_died"
 
-    def __init__(self) -> None:
-        super().__init__("the daemon has died; start it with: mcli daemon start")
+    def __init__(
+        self, message: str = "the daemon has died; start it with: mcli daemon start"
+    ) -> None:
+        super().__init__(message)
 
 
 class ProtocolMismatch(DaemonError):
