@@ -1051,6 +1051,9 @@ def test_process_of_a_lost_job_is_known(stopped: Daemon, gate: Gate) -> None:
     stopped.start()
     job = stopped.final(job_id)
     assert (job["state"], job["pid"], job["worker_pid"]) == ("lost", inside.pid, inside.ppid)
+    assert stopped.drafts() == []
+    told = stopped.mcli("doctor", code=None).stdout
+    assert "outcomes         how 1 of the jobs ended cannot be known; see: mcli ps" in told
 
 
 @pytest.mark.parametrize("child", ["sleep 600", "yes"])
