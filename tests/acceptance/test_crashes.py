@@ -294,6 +294,17 @@ def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
     assert daemon.starts() == []
 
 
+def test_caller_of_what_never_begins(daemon: Daemon) -> None:
+    """
+    A caller that cannot run it says why it was not run, and where more is told.
+    """
+    armed = {"MCLI_FAILPOINT": "received:kill"}
+    done = daemon.puppet("strict", "no-gate", env=armed, code=125)
+    why = "its process, or its worker, dies before it begins, again and again"
+    told = f"mcli: {why}; see: mcli inspect {daemon.job()['id']}\n"
+    assert (done.stdout, done.stderr) == ("", told)
+
+
 @pytest.mark.parametrize(("program", "code"), [("echo ran", 0), ("echo ran; exit 7", 7)])
 def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> None:
     """
