@@ -286,23 +286,15 @@ def test_worker_killed_once_its_job_has_begun(daemon: Daemon) -> None:
 @pytest.mark.parametrize("point", ["ordered", "forked", "shared", "received"])
 def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
     """
-    Each worker, or each process, dies when it is to begin the job: after twenty it has failed.
+    Each worker, or each process, dies when it is to begin the job: after twenty it has failed. A
+    caller that may not run it instead says why, and where more is told.
     """
-    job = daemon.final(daemon.submit("tell", env={"MCLI_FAILPOINT": f"{point}:kill"}))
+    done = daemon.puppet("strict", "-", env={"MCLI_FAILPOINT": f"{point}:kill"}, code=125)
+    job = daemon.job()
     assert (job["state"], job["reason"]) == ("failed", "spawn_error")
     assert job["error"] == "its process, or its worker, dies before it begins, again and again"
+    assert done.stderr == f"mcli: {job['error']}; see: mcli inspect {job['id']}\n"
     assert daemon.starts() == []
-
-
-def test_caller_of_what_never_begins(daemon: Daemon) -> None:
-    """
-    A caller that cannot run it says why it was not run, and where more is told.
-    """
-    armed = {"MCLI_FAILPOINT": "received:kill"}
-    done = daemon.puppet("strict", "no-gate", env=armed, code=125)
-    why = "its process, or its worker, dies before it begins, again and again"
-    told = f"mcli: {why}; see: mcli inspect {daemon.job()['id']}\n"
-    assert (done.stdout, done.stderr) == ("", told)
 
 
 @pytest.mark.parametrize(("program", "code"), [("echo ran", 0), ("echo ran; exit 7", 7)])
