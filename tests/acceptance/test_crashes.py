@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -203,6 +204,40 @@ def test_submission_that_the_daemon_did_not_live_to_accept(stopped: Daemon) -> N
     assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
 
 
+@pytest.mark.parametrize("words", [["tell", "--detach"], ["strict", "no-gate"], ["run"]])
+def test_call_that_may_not_run_here(stopped: Daemon, words: list[str]) -> None:
+    """
+    The daemon dies before it has accepted a job that is not to run in its caller's process: it
+    is not run there, nor by a later daemon, and says so.
+    """
+    stopped.start(MCLI_FAILPOINT="pre-commit:kill")
+    pid = stopped.pid
+    if words == ["run"]:
+        done = stopped.mcli("run", "--", "sh", "-c", f"echo ran > {stopped.cwd}/ran", code=125)
+    else:
+        done = stopped.puppet(*words, code=125)
+    assert gone(pid)
+    assert re.fullmatch(
+        r"mcli: job \S+ was not accepted, and not run; submit it again\n", done.stderr
+    )
+    assert not Path(stopped.cwd, "ran").exists()
+    (job,) = stopped.start().jobs()
+    assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
+    assert stopped.starts() == []
+
+
+def test_daemon_that_has_died(daemon: Daemon) -> None:
+    """
+    A command that counts on it says that it runs here; one that was stopped is not missed.
+    """
+    daemon.kill9()
+    said = "mcli: the daemon has died; start it with: mcli daemon start; running here\n"
+    assert daemon.puppet("tell").stderr == said + "aside\n"
+    assert daemon.start().puppet("tell").stderr == "aside\n"
+    daemon.stop()
+    assert daemon.puppet("tell").stderr == "aside\n"
+
+
 @pytest.mark.parametrize(
     ("point", "outcome"),
     [
@@ -225,7 +260,8 @@ def test_daemon_killed_at(stopped: Daemon, point: str, outcome: str) -> None:
     assert gone(pid)
     stopped.start()
     out, err = caller.communicate(timeout=DEADLINE_S)
-    assert (caller.returncode, err) == (0, "aside\n")
+    said = "mcli: the daemon went away before it took the job; running here\n"
+    assert (caller.returncode, err) == (0, (said if outcome == HERE else "") + "aside\n")
     assert len(stopped.starts()) == 1
     (job,) = stopped.jobs()
     assert job["state"] == "succeeded"
@@ -258,6 +294,17 @@ def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
     assert daemon.starts() == []
 
 
+def test_caller_of_what_never_begins(daemon: Daemon) -> None:
+    """
+    A caller that cannot run it says why it was not run, and where more is told.
+    """
+    armed = {"MCLI_FAILPOINT": "received:kill"}
+    done = daemon.puppet("strict", "no-gate", env=armed, code=125)
+    why = "its process, or its worker, dies before it begins, again and again"
+    told = f"mcli: {why}; see: mcli inspect {daemon.job()['id']}\n"
+    assert (done.stdout, done.stderr) == ("", told)
+
+
 @pytest.mark.parametrize(("program", "code"), [("echo ran", 0), ("echo ran; exit 7", 7)])
 def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> None:
     """
@@ -269,6 +316,69 @@ def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> 
     assert (job["state"], job["exit_code"]) == ("failed" if code else "succeeded", code)
     assert daemon.output(job_id) == "ran\n" * job["attempt"]
     assert job["attempt"] == (2 if code else 1)
+
+
+def test_program_and_worker_gone_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    """
+    What a program came to is known, though its worker died before it and the daemon looked later.
+    """
+    print_it, end = tmp_path / "print", tmp_path / "end"
+    for path in (print_it, end):
+        os.mkfifo(path)
+    program = f"read a < {print_it}; echo ran; read b < {end}; exit 7"
+    job_id = daemon.mcli("run", "--detach", "--", "sh", "-c", program).stdout.strip()
+    until(lambda: daemon.job(job_id)["pid"])
+    job = daemon.job(job_id)
+    halt(daemon.pid)
+    print_it.write_text("\n")
+    until(lambda: (Path(daemon.home.job(job_id)) / "output.log").stat().st_size)
+    with ended(job["worker_pid"]):
+        os.kill(job["worker_pid"], signal.SIGKILL)
+    with ended(job["pid"]):
+        end.write_text("\n")
+    go_on({daemon.pid})
+    job = daemon.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("failed", 7)
+    assert daemon.output(job_id) == "ran\n"
+
+
+def test_end_that_only_the_daemon_has_seen(stopped: Daemon) -> None:
+    """
+    It is written down before anything else: the next daemon knows what a program came to whose
+    worker was dead.
+    """
+    stopped.start(MCLI_FAILPOINT="ended:kill")
+    with ended(stopped.pid):
+        again = ["--retries", "1", "--retry-on", "9", "--on-lost", "retry"]
+        words = ["run", "--detach", *again, "--", "sh", "-c", "echo ran; exit 7"]
+        job_id = stopped.mcli(*words, env={"MCLI_FAILPOINT": "begun:kill"}).stdout.strip()
+    job = stopped.start().final(job_id)
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+    assert stopped.output(job_id) == "ran\n"
+    assert stopped.drafts() == []
+
+
+def test_attempt_that_was_taken_back_has_no_end(stopped: Daemon) -> None:
+    """
+    A process that comes for its ticket too late has not begun: its job begins with the next
+    daemon, whatever became of that process.
+    """
+    armed = {"MCLI_FAILPOINT": "forked:stop,received:stop"}
+    job_id = stopped.start().submit("tell", env=armed)
+    worker = stopped.halted()
+    stopped.kill9()
+    with pytest.raises(AssertionError, match="it has not started"):
+        stopped.start(MCLI_FAILPOINT="revoked:kill")
+    go_on({worker})
+    late = stopped.halted()
+    with ended(late):
+        go_on({late})
+    until(lambda: late not in family.children(worker))
+    stopped.start()
+    until(lambda: stopped.let_on() or stopped.job(job_id)["finished_at"])
+    job = stopped.final(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    assert stopped.drafts() == []
 
 
 def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
@@ -952,6 +1062,9 @@ def test_process_of_a_lost_job_is_known(stopped: Daemon, gate: Gate) -> None:
     stopped.start()
     job = stopped.final(job_id)
     assert (job["state"], job["pid"], job["worker_pid"]) == ("lost", inside.pid, inside.ppid)
+    assert stopped.drafts() == []
+    told = stopped.mcli("doctor", code=None).stdout
+    assert "outcomes         how 1 of the jobs ended cannot be known; see: mcli ps" in told
 
 
 @pytest.mark.parametrize("child", ["sleep 600", "yes"])

@@ -164,7 +164,9 @@ class Machine(RuleBasedStateMachine):
         }  # fmt: skip
         try:
             with self._locked(locked and fates[0] != "reply"):
-                got = attach.submit(invocation, home=self.home, job_id=job_id, detach=True)
+                got = attach.submit(
+                    invocation, home=self.home, job_id=job_id, detach=True, here=True
+                )
         except OutcomeUnknown:
             self.told[job_id] = "unknown"
         except MCLIError:  # refused, or nobody there: it falls back
