@@ -201,7 +201,7 @@ def test_number_that_is_used_again(daemon: Daemon, gate: Gate) -> None:
 
 BY_DATE = {
     # Kept, or shown: when a job, a run here, an app, a trouble, a gap began or ended.
-    "attach.py": {"_settle": 1, "_give_back": 1},
+    "attach.py": {"_settle": 2, "_give_back": 1},
     "daemon/apps.py": {"Apps._take": 1},
     "daemon/dispatch.py": {
         "Dispatcher.__init__": 1,
@@ -220,7 +220,6 @@ BY_DATE = {
     "ids.py": {"new_id": 1},
     "output.py": {"_head": 1, "_begins": 1},  # a record of another century is none
     "routing.py": {"_note_end": 1},
-    "submission.py": {"submit": 1},
     "worker/journal.py": {"warn": 1},
     # How old jobs are that have ended.
     "cli/clean.py": {"ended": 1},
