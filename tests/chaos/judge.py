@@ -77,6 +77,10 @@ class Verdict:
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By tag, from acceptance to end."""
 
+    begun: list[tuple[float, float]] = field(default_factory=list)
+    """Of each attempt that began in a job process: when it was claimed, and when its body began,
+    in Unix seconds; sorted."""
+
     wrong: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By kind, what: each begins with the tag of a job, if it is about one."""
 
@@ -137,16 +141,19 @@ def judge(
     pids = {(line.tag, line.attempt): line.pid for line in lines}
     begun = Counter((line.tag, line.attempt) for line in lines if line.kind == "S")
     ended = Counter((line.tag, line.attempt) for line in lines if line.kind == "E")
+    starts_s = {(line.job, line.attempt): line.time_s for line in lines if line.kind == "S"}
     found, by_tag = Verdict(), defaultdict(list)
     for job in (_with_pids(job, pids) for job in jobs):
         found.jobs += 1
         found.states[job.state] += 1
         found.spans[job.tag] = job.span
+        found.begun += _begun(job, starts_s)
         by_tag[job.tag].append(job)
         for kind in _misjudged(job, begun, ended, deaths):
             found.wrong[kind].append(f"{job.tag} {job.document['id']} {job.state}")
         if job.missing is not None:
             found.wrong["bytes missing"].append(f"{job.tag} {job.missing}")
+    found.begun.sort()
     found.wrong["run twice"] += _twice(begun, by_tag)
     starts = Counter(tag for tag, _ in begun)
     done = {tag for tag, _ in ended}
@@ -163,6 +170,13 @@ def _with_pids(job: Job, pids: Mapping[tuple[str, int], int]) -> Job:
         for attempt in job.attempts
     ]
     return replace(job, attempts=attempts)
+
+
+def _begun(job: Job, starts_s: Mapping[tuple[str, int], float]) -> Iterator[tuple[float, float]]:
+    for attempt in job.attempts:
+        start_s = starts_s.get((job.document["id"], attempt["attempt"]))
+        if start_s is not None:
+            yield _time(attempt["started_at"]) or 0.0, start_s
 
 
 def _twice(begun: Counter[tuple[str, int]], jobs: Mapping[str, list[Job]]) -> Iterator[str]:

@@ -99,9 +99,6 @@ class Storm:
         self.hits: dict[str, list[float]] = {name: [] for name in self._faults}
         """When each kind of fault hit, in Unix seconds."""
 
-        self.starts: list[float] = []
-        """When bodies began, sorted."""
-
         self.daemon_kills = 0
         self._killed: defaultdict[int, list[float]] = defaultdict(list)
         self._gone: set[str] = set()
@@ -352,7 +349,6 @@ class Storm:
     def _judge(self) -> Verdict:
         lines = [Line.parse(text) for text in self._ledger.read_text().splitlines()]
         notes = [text.split() for text in self._notes.read_text().splitlines()]
-        self.starts = sorted(line.time_s for line in lines if line.kind == "S")
         verdict = judge(lines, notes, self._jobs_told(), Deaths(self._killed, self._gone))
         for kind, each in (*self._verdict.wrong.items(), *self._left()):
             verdict.wrong[kind] += each

@@ -121,12 +121,21 @@ def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
     assert found([line("S")], [job("failed")], gone={"c1"}) == wrong
 
 
+def test_recovery_is_what_was_claimed_after_the_fault() -> None:
+    """A body that begins after it, and was claimed before, is the work of who is dead now."""
+    early = job(started_at=STAMP.format(0)), line("S")._replace(time_s=SECOND + 1.1)
+    later = job(started_at=STAMP.format(2), attempt=2), line("S", 2)._replace(time_s=SECOND + 3)
+    verdict = judge([early[1], later[1]], [], [early[0], later[0]], Deaths({}, set()))
+    made = table({"kill": [SECOND + 1, SECOND + 1]}, verdict)
+    assert "| 2.00 s / 2.00 s / 2.00 s |" in made
+
+
 def test_the_table_holds_a_wrong_against_the_faults_that_hit_its_job(tmp_path: Path) -> None:
     """And counts the jobs that each fault could have harmed."""
     verdict = judge([line("S"), *RIGHT], TOLD, [job()], Deaths({}, set()))
-    made = table({"near": [SECOND + 1], "far": [SECOND + 9]}, [SECOND + 1.5], verdict)
+    made = table({"near": [SECOND + 1], "far": [SECOND + 9]}, verdict)
     assert "| near | 1 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
-    assert "| far | 1 | 0 | 0 | 0 | 0 | 0 | - | 300.00 % |" in made
+    assert "| far | 1 | 0 | 0 | 0 | 0 | 0 | - | 100.00 % |" in made
     assert "| **all** | 2 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- storm -->\nold\n<!-- /storm -->\nafter\n")
