@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from acceptance.nursery import Forked, Nursery
 
@@ -56,6 +56,14 @@ MARK: Final = b"\0MCLI_JOB_ID="
 
 FORKED: Final = 0x40
 """Of a process's flags: it has executed nothing since it was forked (``PF_FORKNOEXEC``)."""
+
+
+DRAFTS: Final = ("*.start.*", "*.json.*", "*.outcome.tmp")
+"""Files in a job's directory that are no more when it has ended."""
+
+ALIVE: Final = ("scheduled", "queued", "running")
+
+Each = TypeVar("Each")
 
 
 class Process(NamedTuple):
@@ -103,6 +111,12 @@ class Storm:
         self._killed: defaultdict[int, list[float]] = defaultdict(list)
         self._gone: set[str] = set()
         """Names of clients that were killed: what they ran has nobody to print to."""
+
+        self._asked: set[str] = set()
+        """Ids of jobs that were asked to end."""
+
+        self._lines: dict[tuple[str, int], int] = {}
+        """How many lines a job and its attempt have noted to have printed."""
 
         self._verdict = Verdict()
         self._stderr = open(folder / "stderr", "ab")  # noqa: SIM115 - closed at the end
@@ -238,6 +252,16 @@ class Storm:
     def kill_job(self) -> float | None:
         return self._kill(self._one(self._jobs()))
 
+    def cancel_job(self) -> float | None:
+        """One that has not ended, as far as is known."""
+        with suppress(MCLIError), Client.connect(self._home) as http:
+            job_id = self._one([job["id"] for job in http.jobs(states=ALIVE)])
+            if job_id is not None:
+                self._asked.add(job_id)  # whatever the answer is
+                http.cancel(job_id)
+                return time.time()
+        return None
+
     def kill_client(self) -> float | None:
         client = self._client()
         if client is None:
@@ -253,8 +277,7 @@ class Storm:
 
     def _client(self) -> "subprocess.Popen[bytes] | None":
         """One that has not ended."""
-        running = [each for each in self._clients if each is not None and each.poll() is None]
-        return self._chance.choice(running) if running else None
+        return self._one([each for each in self._clients if each and each.poll() is None])
 
     def _dismiss(self, client: "subprocess.Popen[bytes]") -> None:
         client.kill()
@@ -302,8 +325,8 @@ class Storm:
             return None
         return time.time()
 
-    def _one(self, pids: list[int]) -> int | None:
-        return self._chance.choice(pids) if pids else None
+    def _one(self, each: list[Each]) -> Each | None:
+        return self._chance.choice(each) if each else None
 
     # Processes ------------------------------------------------------------------------
 
@@ -340,7 +363,7 @@ class Storm:
         self._start_daemon()
         deadline = time.monotonic() + REST_S
         with Client.connect(self._home) as http:
-            for state in ("scheduled", "queued", "running", "stopping"):
+            for state in (*ALIVE, "stopping"):
                 for job in list(http.jobs(states=[state])):
                     left = deadline - time.monotonic()
                     if left > 0:
@@ -349,28 +372,36 @@ class Storm:
     def _judge(self) -> Verdict:
         lines = [Line.parse(text) for text in self._ledger.read_text().splitlines()]
         notes = [text.split() for text in self._notes.read_text().splitlines()]
-        verdict = judge(lines, notes, self._jobs_told(), Deaths(self._killed, self._gone))
+        deaths = Deaths(self._killed, self._gone, self._asked)
+        self._lines = {(line.job, line.attempt): line.lines for line in lines}
+        verdict = judge(lines, notes, self._jobs_told(deaths), deaths)
         for kind, each in (*self._verdict.wrong.items(), *self._left()):
             verdict.wrong[kind] += each
         return verdict
 
-    def _jobs_told(self) -> Iterator[Job]:
+    def _jobs_told(self, deaths: Deaths) -> Iterator[Job]:
         with Client.connect(self._home) as client:
             for job in client.jobs():
                 attempts = client.attempts(job["id"])
-                yield Job(job, attempts, self._missing(job, attempts))
+                yield Job(job, attempts, self._missing(job, attempts, deaths))
 
-    def _missing(self, job: dict[str, Any], attempts: list[dict[str, Any]]) -> str | None:
+    def _missing(
+        self, job: dict[str, Any], attempts: list[dict[str, Any]], deaths: Deaths
+    ) -> str | None:
         """What the log does not have of what its attempts have printed, or has and they have not.
 
-        One that came to its end has printed all; of one that was killed it is known how it began.
+        One that came to its end has printed all. One that was ended has printed what it has
+        noted, or more; what of that nobody had read yet is gone if who reads died with it.
         """
         tag, lines, _ = job["argv"][-3:]
         wanted = expected(tag, int(lines))
         for attempt in attempts if job["route"] == "daemon" else ():
             found = self._printed(job["id"], attempt["output_start"], attempt["output_end"])
             whole = attempt["state"] == "succeeded" or attempt["exit_code"] == AGAIN_CODE
-            if found != wanted if whole else not wanted.startswith(found):
+            noted = self._lines.get((job["id"], attempt["attempt"]), 0)
+            least = 0 if deaths.unread(attempt) else len(expected(tag, noted))
+            ended = wanted.startswith(found) and len(found) >= least
+            if not (found == wanted if whole else ended):
                 return f"attempt {attempt['attempt']}: {len(found)} of {len(wanted)} bytes"
         return None
 
@@ -387,8 +418,8 @@ class Storm:
     def _left(self) -> Iterator[tuple[str, list[str]]]:
         """What should not be there any more."""
         yield "processes left", self._processes_left()
-        drafts = [str(path) for path in Path(self._home.jobs).glob("*/*.start.*")]
-        yield "files left", drafts[:5]
+        jobs = Path(self._home.jobs)
+        yield "files left", [str(path) for draft in DRAFTS for path in jobs.glob(f"*/{draft}")]
         files = self._open_files()
         more = len(files) - len(self._fds) - 2 * len(self._workers())
         yield "descriptors left", [f"{more} of {files}"] if more > FDS else []
@@ -459,6 +490,7 @@ FAULTS: Final = {
     "stop-worker": Fault(Storm.stop_worker, 1),
     "kill-job": Fault(Storm.kill_job, 2),
     "stop-job": Fault(Storm.stop_job, 1),
+    "cancel-job": Fault(Storm.cancel_job, 2),
     "kill-client": Fault(Storm.kill_client, 1),
     "stop-client": Fault(Storm.stop_client, 1),
     "kill-both": Fault(Storm.kill_both, 1),
