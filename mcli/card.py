@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mcli.job import JobInfo
-from mcli.ticket import REVOKED_CODE, is_taken, now_ticks, started_ticks
+from mcli.ticket import REVOKED_CODE, holder, now_ticks, started_ticks
 
 _TOLD: Final = (
     "id",
@@ -105,9 +105,10 @@ def has_begun(folder: str, attempt: int, code: int | None) -> bool:
     A ticket that is not there says no only if the directory is the one in which it was begun:
     somebody may have removed that.
     """
-    if is_taken(folder, attempt):
-        return True
-    return code != REVOKED_CODE and read_attempt(folder) != attempt
+    try:
+        return holder(folder, attempt) is not None
+    except FileNotFoundError:
+        return code != REVOKED_CODE and read_attempt(folder) != attempt
 
 
 def read_began(folder: str) -> float | None:

@@ -6,6 +6,7 @@ what ``waitpid`` says (which wins about signals and exit codes). The file is the
 row in the store follows it.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,12 @@ def reserve_outcome(folder: str, attempt: int) -> None:
         os.posix_fallocate(fd, 0, RESERVED_BYTES)
     finally:
         os.close(fd)
+
+
+def give_back_reserved(folder: str, attempt: int) -> None:
+    """There will be no outcome: the attempt has been taken away."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(outcome_path(folder, attempt) + ".tmp")
 
 
 def write_outcome(folder: str, attempt: int, outcome: Outcome) -> None:

@@ -148,6 +148,14 @@ def is_taken(folder: str, attempt: int) -> bool:
     return os.path.exists(ticket_path(folder, attempt))
 
 
+def is_held(folder: str, attempt: int) -> bool:
+    """Whether a process has it, or had: it is neither free nor taken away."""
+    try:
+        return holder(folder, attempt) is not None
+    except FileNotFoundError:
+        return False
+
+
 def newest(folder: str) -> int:
     """The highest attempt whose ticket was taken, or revoked; 0 if none was."""
     try:
@@ -169,10 +177,10 @@ def revoke(folder: str, attempt: int) -> bool:
 
 
 def clear(folder: str) -> None:
-    """Remove the drafts of those who were killed, once nobody comes for a ticket any more."""
+    """Remove what those have left in the making who were killed, once an attempt is over."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
-            if ".start." in name or ".json." in name:
+            if ".start." in name or ".json." in name or name.endswith(".tmp"):
                 os.unlink(os.path.join(folder, name))
 
 

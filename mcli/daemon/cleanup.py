@@ -15,13 +15,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcli.daemon.ports import Dispatcher
+from mcli.daemon.recovery import caller_lives
 from mcli.daemon.reply import Daemon, Document
 from mcli.daemon.verdict import ending_of
 from mcli.home import Home
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import read_outcome
 from mcli.states import State
-from mcli.ticket import holder, started_ticks
+from mcli.ticket import holder
 
 PAGE: Final = 500
 RUNS: Final = (State.RUNNING, State.STOPPING)
@@ -64,16 +65,17 @@ def look(job: JobInfo, home: Home) -> Run:
         pass  # it has printed nothing
     return Run(
         job=job,
-        ends=None if lives(job, folder) else _end(job, folder),
+        ends=None if lives(job, home) else _end(job, folder),
         last_sign_at=max(printed_at, job.started_at or job.created_at),
         output_bytes=size,
     )
 
 
-def lives(job: JobInfo, folder: str) -> bool:
+def lives(job: JobInfo, home: Home) -> bool:
     """Whether its process is there, or may still come."""
     if job.route == "local":
-        return job.pid is not None and started_ticks(job.pid) is not None
+        return caller_lives(job, home)
+    folder = home.job(job.id)
     try:
         owner = holder(folder, job.attempt)
     except FileNotFoundError:

@@ -47,7 +47,7 @@ from mcli.scarcity import is_full, is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, clear, holder, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, clear, holder, is_held, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -514,8 +514,9 @@ class Dispatcher:
                     asyncio.get_running_loop().call_soon(live.orphan.tell_paused)
             return
         self.pool.exited(pid, killed=os.WIFSIGNALED(status))
+        self.pool.catch_up()  # a job is our child once its worker is dead, which told of it before
         for live in self._live.values():
-            if live.info is not None and live.info.pid == pid and live.worker is None:
+            if live.info is not None and live.info.pid == pid:
                 live.status = status
                 live.notify()
 
@@ -559,6 +560,7 @@ class Dispatcher:
         assert live.info is not None
         before, now = live.info, time.time()
         size = log_size(self.home.job(live.id))
+        clear(self.home.job(live.id))
         info = await self._written(
             queue.retry,
             now=now,
@@ -603,7 +605,7 @@ class Dispatcher:
         if live.info.pid is not None and has_begun(folder, attempt, code):
             return False
         again_s = pause_s(live.info.revoked)
-        while live.is_at(attempt) and not is_taken(folder, attempt):
+        while live.is_at(attempt) and not is_held(folder, attempt):
             await asyncio.sleep(again_s)
             again_s = AGAIN_S
             try:
@@ -632,6 +634,7 @@ class Dispatcher:
             await self._finish(live, attempt, dead)
             return
         failpoint.reach("revoked")
+        clear(self.home.job(live.id))
         live.info = await self._written(
             queue.revoke, now=time.time(), job_id=live.id, attempt=attempt
         )

@@ -78,16 +78,22 @@ class Link:
             self._drained.set()
             self._on_close()
 
+    def catch_up(self) -> None:
+        """Receive all that has been sent until now."""
+        while not self.closed and self._receive():
+            pass
+
     def take_fds(self, count: int) -> list[int]:
         """Descriptors that came with the frame at hand."""
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take what is there next; False if nothing is."""
         try:
             data, fds, _, _ = socket.recv_fds(self._socket, 1 << 18, FDS_MAX)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             data, fds = b"", []
         for fd in fds:
@@ -95,15 +101,16 @@ class Link:
         self._fds += fds
         if not data:
             self.close()
-            return
+            return True
         try:
             for kind, payload in self._decoder.feed(data):
                 if self.closed:
-                    return
+                    break
                 self._pass_on(kind, json.loads(payload))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             log.warning("link.closed it does not speak our protocol: %r", error)
             self.close()
+        return True
 
     def _pass_on(self, kind: int, payload: dict[str, Any]) -> None:
         """One that the system does not allow to be obeyed is no reason to leave out the next."""

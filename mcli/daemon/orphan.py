@@ -24,7 +24,7 @@ from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.keyboard import Keyboard
-from mcli.outcome import Outcome, read_outcome
+from mcli.outcome import Outcome, read_outcome, write_outcome
 from mcli.stream import Stream
 from mcli.ticket import Identity, has_reached
 
@@ -357,22 +357,27 @@ class Orphan:
         Told when nothing of it lives any more, and all that it has printed is stored.
         """
         self._over = True
-        outcome = read_outcome(self._folder, self._info.attempt)
+        self._drained()  # first: whoever reads an outcome believes that all is stored
+        outcome = self._complete(status)
+        if outcome is not None:
+            await self._keep(outcome)  # nobody could find out again
         if not policy_of(self._invocation, outcome).leave_children:
             await self._hunt()
         while not self._drained():
             await asyncio.sleep(LOOK_S)
         told = self._capture.missing()
-        reached = (
-            self._noted
-            or self._capture.heard
-            or not self._streams.unmute
-            or has_reached(self._folder, self._info.attempt)
-        )
         self.close()  # when nothing can fail any more: all this may have to be done again
+        if outcome is not None and told and outcome.exit_code == 0:
+            outcome.error = told
+            await self._keep(outcome)
+        return outcome
+
+    def _complete(self, status: int | None) -> Outcome | None:
+        """What it has written of its end, and what is known here; None: nothing tells."""
+        outcome = read_outcome(self._folder, self._info.attempt)
         if outcome is None and status is None and self._reason is None:
             return None
-        outcome = outcome or Outcome(reached=reached)
+        outcome = outcome or Outcome(reached=self._has_reached())
         if status is not None:
             code = os.waitstatus_to_exitcode(status)
             if code == -signal.SIGKILL and not self._killed:
@@ -383,9 +388,23 @@ class Orphan:
                 outcome.complete = has_begun(self._folder, self._info.attempt, code)
         outcome.reason = self._reason or outcome.reason
         outcome.error = self._error or outcome.error
-        if told and outcome.exit_code == 0:
-            outcome.error = told
         return outcome
+
+    def _has_reached(self) -> bool:
+        return (
+            self._noted
+            or self._capture.heard
+            or not self._streams.unmute
+            or has_reached(self._folder, self._info.attempt)
+        )
+
+    async def _keep(self, outcome: Outcome) -> None:
+        """Write it down, if it is that of an attempt which has begun."""
+        folder, attempt = self._folder, self._info.attempt
+        outcome.pid = self._pid
+        with contextlib.suppress(OSError):  # the store is told as well
+            if has_begun(folder, attempt, outcome.exit_code):
+                await asyncio.to_thread(write_outcome, folder, attempt, outcome)
 
     async def _hunt(self) -> None:
         """End what it has left behind."""

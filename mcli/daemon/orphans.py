@@ -7,6 +7,7 @@ its job may have begun another.
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -191,8 +192,15 @@ class Orphans:
         await persist(partial(self._try_to_abandon, live, attempt))
 
     async def _try_to_abandon(self, live: Live, attempt: int) -> None:
-        if live.status is None and (live.orphan is None or live.orphan.ours):
-            await live.changed(REPORT_S)
+        deadline = time.monotonic() + REPORT_S
+        while (
+            live.status is None
+            and live.worker is None
+            and live.is_at(attempt)
+            and (live.orphan is None or live.orphan.ours)
+            and (left := deadline - time.monotonic()) > 0
+        ):
+            await live.changed(left)  # it may have changed in another way: it prints, say
         if live.worker is not None:  # it will tell; if it does not, it is watched again
             live.watched = None
         if live.worker is not None or not live.is_at(attempt):

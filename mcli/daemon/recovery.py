@@ -59,6 +59,7 @@ def _lives(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home, look)
     if not caller_lives(job, home):
+        clear(home.job(job.id))
         store.write(
             queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
             state=State.LOST, reason=Reason.CLIENT_GONE,
@@ -88,24 +89,25 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
             # It began in a directory that somebody has removed: what became of it is not known.
             _end(job, store, home, ending_of(job, None, _repeatable(_invocation(job, store))))
             return False
-        if _revoke(job, store, folder):
+        if revoke(folder, job.attempt):
+            failpoint.reach("revoked")
+            _put_back(job, store, home)
             return False
         return _settle(job, store, home, look)  # it began at this very moment
-    if owner is not None and job.pid is None:  # the one before did not come to write it down
+    if owner is None:  # revoked by a daemon that did not come to write it down
+        _put_back(job, store, home)
+        return False
+    if job.pid is None:  # the one before did not come to write it down
         this: dict[str, Any] = {"job_id": job.id, "attempt": job.attempt}
         store.write(queue.started, **this, pid=owner.pid, worker_pid=read_worker(folder)).result()
-    if owner is not None and owner.alive():
+    if owner.alive():
         return True
     outcome = read_outcome(folder, job.attempt)
-    if outcome is None and owner is None:
-        # revoked by a daemon that did not come to write it down
-        _put_back(job, store)
-        return False
-    lost = Reason.WORKER_LOST if owner is None else _why(owner)
+    lost = _why(owner)
     invocation = _invocation(job, store)
     known = invocation is not None or outcome is not None
     hunted = known and not policy_of(invocation, outcome).leave_children
-    if hunted and owner is not None and lost is not Reason.REBOOT:
+    if hunted and lost is not Reason.REBOOT:
         pipes = read_pipes(folder).inodes.values()
         if look().of(job.id, pipes, read_began_ticks(folder)):
             return True
@@ -126,6 +128,7 @@ def _repeatable(invocation: Invocation | None) -> Invocation | None:
 def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
     now = time.time()
     this: dict[str, Any] = {"now": now, "job_id": job.id, "attempt": job.attempt}
+    clear(home.job(job.id))
     if ending.again_s is not None:
         waits = store.write(
             queue.retry,
@@ -138,20 +141,12 @@ def _end(job: JobInfo, store: Store, home: Home, ending: Ending) -> None:
         if waits.state is State.SCHEDULED:
             log.info("job.retries job_id=%s attempt=%d", waits.id, waits.attempt)
             return
-    clear(home.job(job.id))
     done = store.write(queue.finish, **this, **ending.columns()).result()
     log.info("job.recovered job_id=%s state=%s", done.id, done.state)
 
 
-def _revoke(job: JobInfo, store: Store, folder: str) -> bool:
-    if not revoke(folder, job.attempt):
-        return False
-    failpoint.reach("revoked")
-    _put_back(job, store)
-    return True
-
-
-def _put_back(job: JobInfo, store: Store) -> None:
+def _put_back(job: JobInfo, store: Store, home: Home) -> None:
+    clear(home.job(job.id))
     back = store.write(queue.revoke, now=time.time(), job_id=job.id, attempt=job.attempt).result()
     if back.state is State.STOPPING:  # asked to end, and never began
         store.write(

@@ -249,6 +249,11 @@ class Pool:
                 self.place(job)
         return worker
 
+    def catch_up(self) -> None:
+        """Hear all that workers have told until now."""
+        for worker in list(self._workers):
+            worker.link.catch_up()
+
     def done(self, worker: Worker, job_id: str) -> None:
         """*worker* has nothing to do with that job any more."""
         worker.jobs.discard(job_id)

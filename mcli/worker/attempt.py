@@ -305,15 +305,17 @@ class Attempt:
         written = read_outcome(self.order.folder, self.order.attempt)
         outcome = written or Outcome(reached=self.reached, policy=self._policy)
         code = os.waitstatus_to_exitcode(status)
+        begun = has_begun(self.order.folder, self.order.attempt, code)
         before = (outcome.exit_code, outcome.signal, outcome.reason)
         outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
         outcome.error = self._error or outcome.error
         if self.order.invocation.app.kind == "exec":  # it writes none, and may end with any code
-            outcome.complete = has_begun(self.order.folder, self.order.attempt, code)
+            outcome.complete = begun
         self._outcome = outcome
         self.catch_up()  # first: whoever reads that it is complete believes that all is stored
-        if written is None or before != (outcome.exit_code, outcome.signal, outcome.reason):
+        told = (outcome.exit_code, outcome.signal, outcome.reason)
+        if begun and (written is None or before != told):
             self._write(outcome)
         return True
 

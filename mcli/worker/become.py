@@ -26,12 +26,12 @@ from mcli import failpoint, replay
 from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
-from mcli.outcome import RESERVED_BYTES, Outcome, reserve_outcome, write_outcome
+from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
 from mcli.output import Log, log_size, waiting
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.standard_input import unread
 from mcli.stream import Stream
-from mcli.ticket import identify, note_reached, out_of_the_way, take
+from mcli.ticket import identify, is_held, note_reached, out_of_the_way, take
 from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
 from mcli.worker.plugs import close_plugs, plug_in
@@ -138,6 +138,8 @@ class Job:
         except OSError as error:  # a full disk: it may be begun later
             raise Revoked from error
         if ticket is None:
+            if not is_held(self._folder, self._attempt):
+                give_back_reserved(self._folder, self._attempt)
             raise Revoked
         return ticket
 

@@ -8,6 +8,7 @@ body, lets the test say what the job does next, and when the kernel says that it
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -249,6 +250,8 @@ class Daemon:
                     client.cancel(job["id"])
             for job in jobs:
                 client.wait(job["id"], DEADLINE_S)
+            assert self.drafts() == []
+            for job in jobs:
                 client.delete(job["id"])
         self.ledger.unlink(missing_ok=True)
 
@@ -265,6 +268,11 @@ class Daemon:
                 if mark in command or b"MCLI_HOME=" + mark + b"\0" in around:
                     found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace")
         return found
+
+    def drafts(self) -> list[str]:
+        """Files of jobs that are in the making, or have remained so."""
+        paths = Path(self.home.job("-")).parent.glob("*/*")
+        return [path.name for path in paths if _DRAFT.search(path.name)]
 
     def standing(self) -> set[int]:
         """Those of its processes that stand still."""
@@ -312,6 +320,9 @@ class Daemon:
         """Whether all processes but the daemon end by themselves."""
         pid = lock_holder(self.home.lock)
         return all(gone(each) for each in self.processes() if each != pid)
+
+
+_DRAFT = re.compile(r"\.(start|json)\.|\.tmp$")
 
 
 @contextmanager

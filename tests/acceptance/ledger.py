@@ -51,7 +51,7 @@ def ledger(daemon: Daemon) -> list[Line]:
 def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Document]:
     """
     Begun once, or not and told so; states agree with the ledger; all has ended soon; the store
-    is sound; no process is left, and no descriptor.
+    is sound; no process is left, no file in the making, and no descriptor.
 
     Args:
         told: What became of the callers.
@@ -68,6 +68,7 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
         _agrees(job, lines)
     _sound(daemon)
     _nobody_left(daemon, lines, jobs)
+    assert daemon.drafts() == []
     until_fds_are_back(daemon, base_fds)
     return jobs
 

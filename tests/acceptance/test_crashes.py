@@ -271,6 +271,69 @@ def test_worker_of_a_program_killed(daemon: Daemon, program: str, code: int) -> 
     assert job["attempt"] == (2 if code else 1)
 
 
+def test_program_and_worker_gone_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    """
+    What a program came to is known, though its worker died before it and the daemon looked later.
+    """
+    print_it, end = tmp_path / "print", tmp_path / "end"
+    for path in (print_it, end):
+        os.mkfifo(path)
+    program = f"read a < {print_it}; echo ran; read b < {end}; exit 7"
+    job_id = daemon.mcli("run", "--detach", "--", "sh", "-c", program).stdout.strip()
+    until(lambda: daemon.job(job_id)["pid"])
+    job = daemon.job(job_id)
+    halt(daemon.pid)
+    print_it.write_text("\n")
+    until(lambda: (Path(daemon.home.job(job_id)) / "output.log").stat().st_size)
+    with ended(job["worker_pid"]):
+        os.kill(job["worker_pid"], signal.SIGKILL)
+    with ended(job["pid"]):
+        end.write_text("\n")
+    go_on({daemon.pid})
+    job = daemon.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("failed", 7)
+    assert daemon.output(job_id) == "ran\n"
+
+
+def test_end_that_only_the_daemon_has_seen(stopped: Daemon) -> None:
+    """
+    It is written down before anything else: the next daemon knows what a program came to whose
+    worker was dead.
+    """
+    stopped.start(MCLI_FAILPOINT="ended:kill")
+    with ended(stopped.pid):
+        again = ["--retries", "1", "--retry-on", "9", "--on-lost", "retry"]
+        words = ["run", "--detach", *again, "--", "sh", "-c", "echo ran; exit 7"]
+        job_id = stopped.mcli(*words, env={"MCLI_FAILPOINT": "begun:kill"}).stdout.strip()
+    job = stopped.start().final(job_id)
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 7, 1)
+    assert stopped.output(job_id) == "ran\n"
+    assert stopped.drafts() == []
+
+
+def test_attempt_that_was_taken_back_has_no_end(stopped: Daemon) -> None:
+    """
+    A process that comes for its ticket too late has not begun: its job begins with the next
+    daemon, whatever became of that process.
+    """
+    armed = {"MCLI_FAILPOINT": "forked:stop,received:stop"}
+    job_id = stopped.start().submit("tell", env=armed)
+    worker = stopped.halted()
+    stopped.kill9()
+    with pytest.raises(AssertionError, match="it has not started"):
+        stopped.start(MCLI_FAILPOINT="revoked:kill")
+    go_on({worker})
+    late = stopped.halted()
+    with ended(late):
+        go_on({late})
+    until(lambda: late not in family.children(worker))
+    stopped.start()
+    until(lambda: stopped.let_on() or stopped.job(job_id)["finished_at"])
+    job = stopped.final(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    assert stopped.drafts() == []
+
+
 def test_input_of_a_job_that_did_not_begin(daemon: Daemon, gate: Gate) -> None:
     """
     What a job is to read is kept until it has begun: its process was killed before that.
