@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 from mcli import failpoint, frames, stdio
 from mcli.errors import (
     AmbiguousJob,
+    DaemonDied,
     DaemonError,
     DaemonNotRunning,
     OutcomeUnknown,
@@ -61,11 +62,11 @@ _PASSED_ON: Final = (
 class End:
     """How a job ended, for the process that waited for it.
 
-    ``reached`` is False when its body has not been run: the caller has to do it. ``settled``:
-    and has taken it from the daemon, where it is to note how it ended.
+    ``reached`` is False when its body has not been run, and ``why`` says why: the caller has to
+    do it. ``settled``: and has taken it from the daemon, where it is to note how it ended.
     """
 
-    __slots__ = ("exit_code", "job_id", "reached", "settled", "signal")
+    __slots__ = ("exit_code", "job_id", "reached", "settled", "signal", "why")
 
     def __init__(
         self,
@@ -74,12 +75,14 @@ class End:
         signal: int | None = None,
         reached: bool = True,
         settled: bool = False,
+        why: str = "",
     ) -> None:
         self.job_id = job_id
         self.exit_code = exit_code
         self.signal = signal
         self.reached = reached
         self.settled = settled
+        self.why = why
 
     def leave(self) -> NoReturn:
         """End this process as the job's did. Its exit handlers were run there, not here."""
@@ -137,9 +140,12 @@ class Wire:
         self.socket.settimeout(timeout_s)
         try:
             self.socket.connect(home.attach_socket)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+        except FileNotFoundError as error:
             self.socket.close()
             raise DaemonNotRunning from error
+        except ConnectionRefusedError as error:  # one that stops takes its socket away
+            self.socket.close()
+            raise DaemonDied from error
         except OSError as error:
             self.socket.close()
             raise DaemonError(f"cannot reach the daemon: {error}") from error
@@ -227,9 +233,12 @@ def refusal(payload: dict[str, Any]) -> DaemonError:
 
 
 def submit(
-    invocation: dict[str, Any], *, home: Home, job_id: str, detach: bool
+    invocation: dict[str, Any], *, home: Home, job_id: str, detach: bool, here: bool
 ) -> tuple[Wire, str] | None:
     """Have the job accepted, exactly once; None if this process has won the right to run it.
+
+    Args:
+        here: Whether this process would run it.
 
     Raises:
         DaemonNotRunning, Refused, ProtocolMismatch: Not accepted, and it will not be.
@@ -265,12 +274,14 @@ def submit(
             if attempt == 1 and answer["code"] != OutcomeUnknown.code:
                 raise refusal(answer)
             break  # this time, or it cannot tell itself: it may have been accepted
-    return _settle(invocation, home, job_id)
+    return _settle(invocation, home, job_id, here=here)
 
 
-def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, str] | None:
+def _settle(
+    invocation: dict[str, Any], home: Home, job_id: str, *, here: bool
+) -> tuple[Wire, str] | None:
     from mcli.mask import mask
-    from mcli.store.arbiter import settle
+    from mcli.store.arbiter import settle, withdraw
 
     owner = settle(
         home.database,
@@ -283,6 +294,9 @@ def _settle(invocation: dict[str, Any], home: Home, job_id: str) -> tuple[Wire, 
     )
     if owner == "here":
         failpoint.reach("settled")
+        if not here:
+            withdraw(home.database, job_id, time.time())
+            raise Refused(f"job {job_id} was not accepted, and not run; submit it again")
         _sign(home.job(job_id))
         return None
     return _again(home, job_id, 0), job_id
@@ -361,11 +375,19 @@ def attach_wire(
     return wire, answer
 
 
-def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None = None) -> End:
+def run(
+    invocation: dict[str, Any], *, detach: bool = False, here: bool, home: Home | None = None
+) -> End:
     """Run *invocation* in the daemon, with this process as its face.
+
+    Args:
+        here: Whether this process can run it instead.
 
     Returns:
         How it ended; ``reached`` False if the body is to run here after all.
+
+    Raises:
+        DaemonError: Without *here*, it was not run.
     """
     home = home or Home.find()
     if detach:
@@ -376,11 +398,12 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
     # A signal to end that comes before the answer is for the job, if it is accepted.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        accepted = submit(invocation, home=home, job_id=job_id, detach=detach)
+        accepted = submit(invocation, home=home, job_id=job_id, detach=detach, here=here)
         if accepted is None:
             if signal.sigpending() & set(ENDING):  # it will not be run here either
                 _give_back(home, job_id)
-            return End(job_id, reached=False, settled=True)
+            why = "the daemon went away before it took the job"
+            return End(job_id, reached=False, settled=True, why=why)
         wire, job_id = accepted
         if detach:
             wire.close()
@@ -388,9 +411,12 @@ def run(invocation: dict[str, Any], *, detach: bool = False, home: Home | None =
             return End(job_id)
         interactive = "tty" in invocation["stdio"]
         session = Session(home, wire, job_id, keyboard=interactive, is_caller=True)
-        return session.follow(mask)
+        end = session.follow(mask)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if not end.reached and not here:
+        raise DaemonError(f"{end.why}; see: mcli inspect {job_id}")
+    return end
 
 
 def _enough(presses: list[float]) -> bool:
@@ -604,7 +630,7 @@ class Session:
         if self._asked is not None and (payload["run_here"] or not_begun):
             return End(self._job_id, 128 + self._asked, self._asked)
         if payload["run_here"]:
-            return End(self._job_id, reached=False)
+            return End(self._job_id, reached=False, why=payload["message"])
         if payload["message"]:
             sys.stderr.write(f"mcli: {payload['message']}\n")
         return End(self._job_id, payload["exit_code"], payload["die_by"])

@@ -262,6 +262,7 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
     yield from _sockets(home)
     if status is not None:
         yield from _http(home)
+        yield from _outcomes(status["jobs"]["lost"])
         for trouble in status.get("troubles", ()):
             text = f"{trouble['name']}: {trouble['text']} (since {trouble['since']})"
             yield _wrong("trouble", text, "see: mcli daemon logs")
@@ -284,6 +285,12 @@ def _answers(home: Home, pid: int) -> Generator[Finding, None, dict[str, Any] | 
     else:
         yield _wrong("daemon", f"{told}; this is mcli {__version__}", RESTART)
     return status
+
+
+def _outcomes(lost: int) -> Iterator[Finding]:
+    if lost:
+        told = f"how {lost} of the jobs ended cannot be known; see: mcli ps --state lost"
+        yield _note("outcomes", told)
 
 
 def _silent(pid: int) -> Finding:

@@ -18,6 +18,7 @@ Everything mcli raises on purpose.
     │   └── InvalidTransition         2   the job is past the point where this can be done
     ├── DaemonError                 125   the daemon cannot be reached or trusted
     │   ├── DaemonNotRunning        125   nothing listens there
+    │   │   └── DaemonDied          125   and nobody has stopped it
     │   ├── ProtocolMismatch        125   it speaks another version
     │   ├── Refused                 125   it answered no, and did not take the job
     │   │   ├── QueueFull           125   too many wait already
@@ -159,6 +160,17 @@ class DaemonNotRunning(DaemonError):
 
     def __init__(
         self, message: str = "the daemon is not running; start it with: mcli daemon start"
+    ) -> None:
+        super().__init__(message)
+
+
+class DaemonDied(DaemonNotRunning):
+    """Nothing listens there any more, though nobody has stopped the daemon: nothing was sent."""
+
+    code = "daemon_died"
+
+    def __init__(
+        self, message: str = "the daemon has died; start it with: mcli daemon start"
     ) -> None:
         super().__init__(message)
 

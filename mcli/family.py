@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from mcli.states import Condition
 from mcli.ticket import started_ticks
 
 PART_S: Final = 0.1
@@ -153,12 +154,26 @@ def is_stopped(pid: int) -> bool:
 
 def catches(pid: int, number: int) -> bool:
     """Whether *pid* has a handler for that signal."""
+    return _has_signal(pid, "SigCgt", number)
+
+
+def condition(pid: int) -> Condition | None:
+    """What keeps *pid* from going on, or from its end; None: nothing does."""
+    if is_stopped(pid):
+        return "stopped"
+    if _has_signal(pid, "(?:Sig|Shd)Pnd", signal.SIGKILL):
+        return "unkillable"
+    return None
+
+
+def _has_signal(pid: int, field: str, number: int) -> bool:
+    """Whether it is in one of the masks that the kernel shows of *pid* under that name."""
     try:
         with open(f"/proc/{pid}/status") as file:
-            found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
+            masks = re.findall(rf"^{field}:\s*([0-9a-f]+)$", file.read(), re.MULTILINE)
     except OSError:  # it has ended
         return False
-    return bool(found and int(found[1], 16) >> (number - 1) & 1)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
 def strays(leader: int, job_id: str) -> set[int]:

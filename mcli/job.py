@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from mcli.invocation import Source
-from mcli.states import FINAL, Reason, State
+from mcli.states import FINAL, Condition, Reason, State
 
 Route = Literal["daemon", "local"]
 """Who runs it: the daemon, or (decided by the arbiter) the process that called."""
@@ -61,6 +61,8 @@ class JobInfo:
     """When a job that is ``scheduled`` may be queued."""
     max_attempts: int = 1
     """How often it may begin: 1 and its retries."""
+    condition: Condition | None = None
+    """As the kernel tells now; not in the store. None also where nobody has looked."""
     revoked: int = 0
     """How many of the attempts never began: ``attempt - revoked`` is what a limit counts."""
 
@@ -111,6 +113,7 @@ KEYS: Final = (
     "source",
     "max_attempts",
     "due_at",
+    "condition",
 )
 """What a document shows, in its order; a time ends with ``_at``."""
 

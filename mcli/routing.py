@@ -12,7 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from mcli import replay
-from mcli.errors import BadSetting, DaemonError, DaemonNotRunning, MCLIError, OutcomeUnknown
+from mcli.errors import (
+    BadSetting,
+    DaemonDied,
+    DaemonError,
+    DaemonNotRunning,
+    MCLIError,
+    OutcomeUnknown,
+)
 
 if TYPE_CHECKING:
     from mcli.decorators import Background
@@ -124,22 +131,21 @@ class Passage:
     def _send(self, ctx: Any, invocation: dict[str, Any]) -> None:
         from mcli import attach
 
+        here = self._background.fallback_to_local and not self._detach
         try:
-            end = attach.run(invocation, detach=self._detach)
-        except DaemonNotRunning:
-            if self._detach or not self._background.fallback_to_local:
-                raise
-            return
+            end = attach.run(invocation, detach=self._detach, here=here)
         except OutcomeUnknown:
             raise
         except DaemonError as error:
-            if self._detach or not self._background.fallback_to_local:
+            if not here:
                 raise
-            sys.stderr.write(f"mcli: {error}; running here\n")
+            if isinstance(error, DaemonDied) or not isinstance(error, DaemonNotRunning):
+                _say_here(error)
             return
         if end.reached:
             release(ctx)
             end.leave()
+        _say_here(end.why)
         if end.settled:
             self._settled = end.job_id
 
@@ -148,6 +154,11 @@ class Passage:
         from mcli import standard_input
 
         standard_input.unread(invocation["ahead"])
+
+
+def _say_here(why: object) -> None:
+    """Somebody counts on the daemon; where none was started, there is nothing to say."""
+    sys.stderr.write(f"mcli: {why}; running here\n")
 
 
 def _detach_variable() -> bool:

@@ -6,7 +6,7 @@ queue refuses what is not in it, the schema is tested against it, the docs are d
 """
 
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 
 class State(StrEnum):
@@ -47,6 +47,11 @@ LIVE: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RUNNING, State.STO
 
 FINAL: Final = frozenset(State) - LIVE
 """States that nothing ever changes."""
+
+
+Condition = Literal["stopped", "unkillable"]
+"""Why the process of a job that has not ended does nothing: a signal or a debugger has stopped
+it; or it was sent SIGKILL, and the kernel does not come to end it (it waits for a disk, say)."""
 
 
 class Reason(StrEnum):

@@ -7,14 +7,13 @@ before anything is sent.
 
 import os
 import sys
-import time
 from typing import Any
 
 from mcli import replay
 from mcli.attach import submit as send
 from mcli.call import is_hidden, texts
 from mcli.command_line import command_line
-from mcli.errors import MCLIError, Refused, RequestError
+from mcli.errors import MCLIError, RequestError
 from mcli.handle import Job
 from mcli.home import Home
 from mcli.ids import new_id
@@ -57,13 +56,9 @@ def submit(command: Any, /, **params: Any) -> Job:
         "secrets": texts(hidden),
     }
     invocation = invocation_of(name, place, words, source="python", **told)
-    accepted = send(invocation, home=home, job_id=job_id, detach=True)
-    if accepted is None:
-        from mcli.store.arbiter import withdraw
-
-        withdraw(home.database, job_id, time.time())
-        raise Refused(f"job {job_id} was not accepted, and not run; submit it again")
-    accepted[0].close()
+    accepted = send(invocation, home=home, job_id=job_id, detach=True, here=False)
+    if accepted is not None:
+        accepted[0].close()
     return Job(job_id, home=home)
 
 

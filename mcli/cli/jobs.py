@@ -31,7 +31,7 @@ ID_LENGTH: Final = 13
 
 COLUMNS: Final = (
     Column("JOB", ID_LENGTH),
-    Column("STATE", 9),
+    Column("STATE", 10),
     Column("EXIT", 4),
     Column("NAME", 6),
     Column("TOOK", 6),
@@ -70,7 +70,8 @@ def ps(
 ) -> None:
     """List jobs, the newest first.
 
-    Without options: the live ones, and the ten latest that have ended.
+    Without options: the live ones, and the ten latest that have ended. In place of its state
+    stands why the process of one does nothing: stopped, by a signal or a debugger, or unkillable.
     """
     from mcli.client import Client
 
@@ -95,7 +96,7 @@ def listing(jobs: Sequence[Document], now: float) -> list[str]:
     rows = [
         (
             job["id"][:length],
-            job["state"],
+            standing(job),
             ending(job),
             job["name"],
             span(_took(job, now)),
@@ -128,6 +129,11 @@ def id_length(ids: Sequence[str]) -> int:
         ),
         36,
     )
+
+
+def standing(job: Document) -> str:
+    """Its state; of one whose process does nothing, why."""
+    return str(job["condition"] or job["state"])
 
 
 def ending(job: Document) -> str:

@@ -12,7 +12,7 @@ from mcli import attach, stdio
 from mcli.address import must_be_here
 from mcli.amount import duration
 from mcli.cli.programs import recognise
-from mcli.errors import DaemonError, NotExecutable, NotFound
+from mcli.errors import NotExecutable, NotFound
 from mcli.policy import NICE_MAX, Policy, policy_of
 from mcli.surroundings import surroundings
 
@@ -91,10 +91,7 @@ def run(
     _check(program)
     invocation = _invocation(program, arguments, name, detach)
     invocation |= {"timeout_s": timeout, "policy": policy.document()}
-    end = attach.run(invocation, detach=detach)
-    if not end.reached:
-        raise DaemonError(f"job {end.job_id} could not be started; see: mcli inspect {end.job_id}")
-    end.leave()
+    attach.run(invocation, detach=detach, here=False).leave()
 
 
 def _policy(limits: dict[str, Any]) -> Policy:

@@ -21,7 +21,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from mcli import failpoint, frames, queue
+from mcli import failpoint, family, frames, queue
 from mcli.card import card_of, has_begun, read_pipes
 from mcli.daemon import recovery
 from mcli.daemon.acceptance import acceptance
@@ -837,7 +837,7 @@ class Dispatcher:
 
     def find(self, prefix: str) -> JobInfo:
         """The job with that id, prefix of an id, or ``-`` for the newest."""
-        return self._store.read(queue.find, prefix)
+        return _seen(self._store.read(queue.find, prefix))
 
     def get(self, job_id: str) -> JobInfo:
         return self._store.read(queue.get, job_id)
@@ -848,7 +848,8 @@ class Dispatcher:
     def page(
         self, *, states: Collection[State] | None, limit: int, before: str | None, **only: Any
     ) -> list[JobInfo]:
-        return self._store.read(queue.page, states=states, limit=limit, before=before, **only)
+        found = self._store.read(queue.page, states=states, limit=limit, before=before, **only)
+        return [_seen(info) for info in found]
 
     def counts(self) -> dict[State, int]:
         return self._store.read(queue.counts)
@@ -936,6 +937,13 @@ class Dispatcher:
         if not task.cancelled() and task.exception() is not None:
             told = {"message": "task.failed", "exception": task.exception(), "task": task}
             asyncio.get_running_loop().call_exception_handler(told)
+
+
+def _seen(info: JobInfo) -> JobInfo:
+    """The job with what only a look at its process tells."""
+    if info.pid is None or info.state not in (State.RUNNING, State.STOPPING):
+        return info
+    return replace(info, condition=family.condition(info.pid))
 
 
 def _lives(folder: str, attempt: int) -> bool:

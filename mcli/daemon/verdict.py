@@ -138,6 +138,8 @@ def ending(job: JobInfo) -> dict[str, Any]:
         message = f"job {job.id} was ended after its timeout{limit}"
     elif job.reason is Reason.MEMORY:
         message = f"job {job.id} {job.error}"
+    elif job.reason is Reason.NOT_REACHED:
+        message = f"job {job.id} did not come to its command"
     elif job.reason in NEVER_RUN and job.exit_code is None:
         code, message = OWN_CODE, job.error
     elif job.state is State.CANCELLED and code is None and die_by is None:

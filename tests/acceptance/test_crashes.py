@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -203,6 +204,40 @@ def test_submission_that_the_daemon_did_not_live_to_accept(stopped: Daemon) -> N
     assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
 
 
+@pytest.mark.parametrize("words", [["tell", "--detach"], ["strict", "no-gate"], ["run"]])
+def test_call_that_may_not_run_here(stopped: Daemon, words: list[str]) -> None:
+    """
+    The daemon dies before it has accepted a job that is not to run in its caller's process: it
+    is not run there, nor by a later daemon, and says so.
+    """
+    stopped.start(MCLI_FAILPOINT="pre-commit:kill")
+    pid = stopped.pid
+    if words == ["run"]:
+        done = stopped.mcli("run", "--", "sh", "-c", f"echo ran > {stopped.cwd}/ran", code=125)
+    else:
+        done = stopped.puppet(*words, code=125)
+    assert gone(pid)
+    assert re.fullmatch(
+        r"mcli: job \S+ was not accepted, and not run; submit it again\n", done.stderr
+    )
+    assert not Path(stopped.cwd, "ran").exists()
+    (job,) = stopped.start().jobs()
+    assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
+    assert stopped.starts() == []
+
+
+def test_daemon_that_has_died(daemon: Daemon) -> None:
+    """
+    A command that counts on it says that it runs here; one that was stopped is not missed.
+    """
+    daemon.kill9()
+    said = "mcli: the daemon has died; start it with: mcli daemon start; running here\n"
+    assert daemon.puppet("tell").stderr == said + "aside\n"
+    assert daemon.start().puppet("tell").stderr == "aside\n"
+    daemon.stop()
+    assert daemon.puppet("tell").stderr == "aside\n"
+
+
 @pytest.mark.parametrize(
     ("point", "outcome"),
     [
@@ -225,7 +260,8 @@ def test_daemon_killed_at(stopped: Daemon, point: str, outcome: str) -> None:
     assert gone(pid)
     stopped.start()
     out, err = caller.communicate(timeout=DEADLINE_S)
-    assert (caller.returncode, err) == (0, "aside\n")
+    said = "mcli: the daemon went away before it took the job; running here\n"
+    assert (caller.returncode, err) == (0, (said if outcome == HERE else "") + "aside\n")
     assert len(stopped.starts()) == 1
     (job,) = stopped.jobs()
     assert job["state"] == "succeeded"
@@ -256,6 +292,17 @@ def test_killed_before_it_begins_each_time(daemon: Daemon, point: str) -> None:
     assert (job["state"], job["reason"]) == ("failed", "spawn_error")
     assert job["error"] == "its process, or its worker, dies before it begins, again and again"
     assert daemon.starts() == []
+
+
+def test_caller_of_what_never_begins(daemon: Daemon) -> None:
+    """
+    A caller that cannot run it says why it was not run, and where more is told.
+    """
+    armed = {"MCLI_FAILPOINT": "received:kill"}
+    done = daemon.puppet("strict", "no-gate", env=armed, code=125)
+    why = "its process, or its worker, dies before it begins, again and again"
+    told = f"mcli: {why}; see: mcli inspect {daemon.job()['id']}\n"
+    assert (done.stdout, done.stderr) == ("", told)
 
 
 @pytest.mark.parametrize(("program", "code"), [("echo ran", 0), ("echo ran; exit 7", 7)])
@@ -1015,6 +1062,9 @@ def test_process_of_a_lost_job_is_known(stopped: Daemon, gate: Gate) -> None:
     stopped.start()
     job = stopped.final(job_id)
     assert (job["state"], job["pid"], job["worker_pid"]) == ("lost", inside.pid, inside.ppid)
+    assert stopped.drafts() == []
+    told = stopped.mcli("doctor", code=None).stdout
+    assert "outcomes         how 1 of the jobs ended cannot be known; see: mcli ps" in told
 
 
 @pytest.mark.parametrize("child", ["sleep 600", "yes"])

@@ -146,7 +146,9 @@ def test_stop_without_a_daemon(stopped: Daemon) -> None:
 
 def test_stop_with_open_answers(daemon: Daemon, gate: Gate) -> None:
     """
-    Twenty followers of a job's output do not keep the daemon from ending.
+    Twenty followers of a job's output do not keep the daemon from ending. Only the end of that job
+    ends their answers, and it still stands at the gate when the daemon is gone: a daemon that
+    waited for them would not have ended, and ``stop`` would have said so.
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -157,9 +159,12 @@ def test_stop_with_open_answers(daemon: Daemon, gate: Gate) -> None:
     for follower in followers:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "one\n"
+    assert [follower.poll() for follower in followers] == [None] * 20
     daemon.stop()
+    inside.do("pass")
     for follower in followers:
-        assert follower.wait(DEADLINE_S) == 125
+        out, err = follower.communicate(timeout=DEADLINE_S)
+        assert (follower.returncode, out) == (125, ""), err
 
 
 def test_restart_is_another_process(daemon: Daemon, gate: Gate) -> None:

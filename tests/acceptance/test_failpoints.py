@@ -77,7 +77,8 @@ CASES: Final = [
     *cases("daemon", "stopping", kill=ENDED, stop=ENDED, **{"raise": ENDED}),
     *cases("recovery", "revoked requeued recovered"),
     *cases("worker", "ordered forked shared begun heard reaped outcome-kept"),
-    *(case for case in cases("job", "received") if case.action != "raise"),
+    # A bug there is met again: its caller runs it, when twenty tries have come to nothing.
+    *cases("job", "received"),
     *cases("job", "ticketed", kill={"starts": 0, "codes": (KILLED,)}),
     *cases(
         "job",
@@ -88,8 +89,11 @@ CASES: Final = [
     *cases("job", "outcome-written", kill={"codes": (KILLED,)}),
 ]
 
-SLOW: Final = ("job", "received", "raise")
-"""It is begun again twenty times, slower and slower, and then has failed."""
+RECOVERING: Final = ("revoked", "requeued", "recovered")
+"""Points of the daemon that it passes before it serves anybody, too; the last one only then."""
+
+PATIENCE_S: Final = 3 * DEADLINE_S
+"""Seconds that only a bug can reach: twenty tries of a job take fifteen by themselves."""
 
 PASSAGES: Final = {("daemon", "kill"): (1, 2), ("worker", "kill"): (2,), ("worker", "raise"): (2,)}
 """
@@ -167,7 +171,7 @@ class Stage:
                     os.kill(stopped, signal.SIGKILL if first else signal.SIGCONT)
             return finished
 
-        until(look)
+        until(look, PATIENCE_S)
 
     def stopped(self) -> list[int]:
         """Processes of this state directory that stand still."""
@@ -309,6 +313,8 @@ def fail_job(stage: Stage, case: Case, passage: int) -> Told:
     if stopping:
         stage.until(stage.continued, kill_first=once)
         stage.until(lambda: stage.daemon.job()["finished_at"] is not None)
+    if (case.point, case.action) == ("received", "raise"):
+        assert stage.daemon.job()["reason"] == "spawn_error"  # and was tried again until then
     return told
 
 
@@ -354,15 +360,23 @@ def test_failing_at(stage: Stage, case: Case) -> None:
         raise
 
 
+def passing(point: str) -> set[str]:
+    """The processes that pass it, as the table of points has it; a recovery is one for itself."""
+    found = set(POINTS[point].partition(":")[0].split(", or "))
+    if point in RECOVERING:
+        assert "daemon" in found
+        found.add("recovery")
+    return found - {"daemon"} if point == RECOVERING[-1] else found
+
+
 def test_every_point_has_its_cases() -> None:
     """
-    Each process that passes a point, as the table of points has it, fails there in each way.
+    Each process that passes a point fails there in each way, and there is no case of another.
     """
     wanted = {
         (process, point, action)
-        for point, meaning in POINTS.items()
-        for process in meaning.partition(":")[0].split(", or ")
+        for point in POINTS
+        for process in passing(point)
         for action in ACTIONS
     }
-    there = {(case.process, case.point, case.action) for case in CASES}
-    assert wanted - there - {("daemon", *each[1:]) for each in there} == {SLOW}
+    assert {(case.process, case.point, case.action) for case in CASES} == wanted

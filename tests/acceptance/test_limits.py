@@ -430,6 +430,8 @@ def test_job_that_sigkill_does_not_end(shared: Daemon, gate: Gate, frozen: Path)
     while not is_pending(inside.pid, signal.SIGKILL):
         assert shared.job(job_id)["state"] == "stopping"
     assert shared.job(job_id)["state"] == "stopping"
+    assert shared.job(job_id)["condition"] == "unkillable"
+    assert " unkillable " in shared.mcli("ps").stdout
     (frozen / "freezer.state").write_text("THAWED")
     assert shared.final(job_id)["state"] == "cancelled"
 
@@ -477,11 +479,14 @@ def test_job_that_asks_with_nobody_there(shared: Daemon) -> None:
 
 def test_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
     """
-    A job that was stopped is still cancelled.
+    A job that was stopped is shown as that, and still cancelled.
     """
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
+    assert shared.job(job_id)["condition"] is None
     halt(inside.pid)
+    assert shared.job(job_id)["condition"] == "stopped"
+    assert " stopped " in shared.mcli("ps").stdout
     shared.mcli("cancel", job_id)
     assert shared.final(job_id)["state"] == "cancelled"
 

@@ -443,6 +443,22 @@ def test_interrupt_before_the_body(shared: Daemon, gate: Gate) -> None:
     assert shared.starts() == []
 
 
+def test_replay_that_does_not_come_to_the_body(shared: Daemon, gate: Gate) -> None:
+    """
+    The caller runs the body instead, and says why.
+    """
+    program = shared.cwd / "replayed.py"
+    program.write_text(REPLAYED.format(programs=os.path.dirname(PUPPET), gate=gate.path))
+    caller = shared.begin(sys.executable, str(program), "tell")
+    inside = gate.arrival()
+    inside.tell("sys.exit(3)")
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    job = shared.final(inside.job_id)
+    said = f"mcli: job {job['id']} did not come to its command; running here\n"
+    assert (caller.returncode, err, job["reason"]) == (0, said, "not_reached")
+    assert [start[0] for start in shared.starts()] == ["here"]
+
+
 @pytest.fixture
 def typist(daemon: Daemon, gate: Gate) -> Iterator["Typist"]:
     """A job at a terminal that does not care for Ctrl-C."""

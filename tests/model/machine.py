@@ -192,7 +192,9 @@ class Machine(RuleBasedStateMachine):
         }  # fmt: skip
         try:
             with self._locked(locked and fates[0] != "reply"):
-                got = attach.submit(invocation, home=self.home, job_id=job_id, detach=True)
+                got = attach.submit(
+                    invocation, home=self.home, job_id=job_id, detach=True, here=True
+                )
         except OutcomeUnknown:
             self.told[job_id] = "unknown"
         except MCLIError:  # refused, or nobody there: it falls back
@@ -300,9 +302,10 @@ class Machine(RuleBasedStateMachine):
     @rule(state=st.sampled_from(sorted(FINAL)), again=st.booleans())
     def report_late(self, state: State, again: bool) -> None:
         """A daemon that stood still tells how each attempt that is over ended: nothing changes."""
-        told: dict[str, Any] = {"now": self.now, "state": state, "reason": Reason.USER}
-        more = {"due_at": self.now, "max_attempts": 9, "output_end": 0}
-        told |= more if again else {}
+        again = again and state is not State.SUCCEEDED
+        reason = None if state is State.SUCCEEDED else Reason.USER
+        told: dict[str, Any] = {"now": self.now, "state": state, "reason": reason}
+        told |= {"due_at": self.now, "max_attempts": 9, "output_end": 0} if again else {}
         verb: Callable[..., Any] = queue.retry if again else queue.finish
         for job in self.desk.read(queue.page, limit=1000):
             for attempt in range(1, job.attempt + (job.state not in BEGUN)):

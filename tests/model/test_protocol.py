@@ -40,11 +40,11 @@ def requeue_what_was_running(job: Any, store: Any, home: Any, look: Any) -> bool
     return False
 
 
-def run_here_on_any_error(invocation: Any, home: Any, job_id: str) -> None:
+def run_here_on_any_error(invocation: Any, home: Any, job_id: str, *, here: bool) -> None:
     """A caller that takes silence for a refusal."""
 
 
-def wait_for_it_on_any_error(invocation: Any, home: Any, job_id: str) -> Any:
+def wait_for_it_on_any_error(invocation: Any, home: Any, job_id: str, *, here: bool) -> Any:
     """A caller that runs its command itself only if it was refused."""
     return None, job_id
 
@@ -61,7 +61,7 @@ def any_attempt(job_id: str, attempt: int) -> Any:
     return jobs.c.id == job_id
 
 
-def never_run_in_doubt(invocation: Any, home: Any, job_id: str) -> Any:
+def never_run_in_doubt(invocation: Any, home: Any, job_id: str, *, here: bool) -> Any:
     """The opposite, which is not wrong, only of no use: nothing is lost without a word."""
     raise OutcomeUnknown(job_id)
 

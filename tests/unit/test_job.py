@@ -15,6 +15,7 @@ KEYS = [
     *("id", "name", "state", "reason", "exit_code", "signal", "attempt", "argv", "cwd"),
     *("created_at", "started_at", "finished_at", "run_s", "result", "error", "worker_pid", "pid"),
     *("app", "command", "timeout_s", "queued_at", "route", "source", "max_attempts", "due_at"),
+    "condition",
 ]
 
 
