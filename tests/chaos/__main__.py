@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from .storm import FAULTS, Storm
-from .table import put_into, summary, table
+from .table import CAPTION, put_into, summary, table
 
 
 def main() -> int:
@@ -34,7 +34,9 @@ def main() -> int:
     said = [
         f"`{command}` on {time.strftime('%Y-%m-%d')}: {storm.daemon_kills} daemons killed.",
         "",
-        table(storm.hits, storm.starts, verdict),
+        table(storm.hits, verdict),
+        "",
+        CAPTION,
         "",
         *summary(verdict),
     ]

@@ -6,14 +6,22 @@ twice, here and there together; states agree with the ledger; every byte printed
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from mcli.errors import DaemonError, OutcomeUnknown
+
 from .program import AGAIN_CODE, RETRIES
 
 FINAL: Final = ("succeeded", "failed", "cancelled", "lost")
+UNKNOWN: Final = str(OutcomeUnknown.exit_code)
+"""With which a run ends whose caller is told that it cannot be known."""
+
+REFUSED: Final = str(DaemonError.exit_code)
+"""With which a program ends that there is no daemon to run."""
+
 SLACK_S: Final = 2.0
 """Between the end of a process and the time that its attempt is said to have ended."""
 
@@ -27,11 +35,13 @@ class Line(NamedTuple):
     attempt: int
     pid: int
     time_s: float
+    lines: int
+    """That its process had printed by then, and the kernel had taken."""
 
     @classmethod
     def parse(cls, text: str) -> "Line":
-        kind, tag, job, attempt, pid, time_s = text.split()
-        return cls(kind, tag, job, int(attempt), int(pid), float(time_s))
+        kind, tag, job, attempt, pid, time_s, lines = text.split()
+        return cls(kind, tag, job, int(attempt), int(pid), float(time_s), int(lines))
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Job:
     document: dict[str, Any]
     attempts: Sequence[dict[str, Any]]
     missing: str | None = None
-    """Of a job that succeeded: what its log does not have of what it printed."""
+    """What its log does not have of what it has printed."""
 
     @property
     def tag(self) -> str:
@@ -55,6 +65,11 @@ class Job:
     def writes_outcome(self) -> bool:
         """Whether it tells itself how it has ended: a program that is not ours does not."""
         return not self.command.endswith(".sh")
+
+    @property
+    def is_local(self) -> bool:
+        """Its caller has run it."""
+        return bool(self.document["route"] == "local")
 
     @property
     def state(self) -> str:
@@ -77,6 +92,10 @@ class Verdict:
     spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By tag, from acceptance to end."""
 
+    begun: list[tuple[float, float]] = field(default_factory=list)
+    """Of each attempt that began in a job process: when it was claimed, and when its body began,
+    in Unix seconds; sorted."""
+
     wrong: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By kind, what: each begins with the tag of a job, if it is about one."""
 
@@ -86,11 +105,23 @@ class Verdict:
 
 
 class Deaths:
-    """Who was killed when: a number may be another process's later on."""
+    """Who was killed when, as a number may be another process's later on; who was to end.
 
-    def __init__(self, killed: Mapping[int, Sequence[float]], gone: set[str]) -> None:
+    Args:
+        killed: By pid, when, in Unix seconds.
+        gone: Names of the clients that were killed.
+        asked: Ids of the jobs that were asked to end.
+    """
+
+    def __init__(
+        self,
+        killed: Mapping[int, Sequence[float]],
+        gone: Set[str] = frozenset(),
+        asked: Set[str] = frozenset(),
+    ) -> None:
         self._killed = killed
         self._gone = gone
+        self._asked = asked
 
     def hit(self, attempt: dict[str, Any]) -> bool:
         """The storm has killed the process of this attempt."""
@@ -98,8 +129,16 @@ class Deaths:
 
     def untold(self, job: Job, attempt: dict[str, Any]) -> bool:
         """It may be lost, since nobody was left who could tell how its process has ended."""
-        lost = attempt["state"] == "lost" and not job.writes_outcome
-        return lost and self._was_killed(attempt["worker_pid"], attempt)
+        silent = not job.writes_outcome or self.asked(job)
+        return attempt["state"] == "lost" and silent and self.unread(attempt)
+
+    def unread(self, attempt: dict[str, Any]) -> bool:
+        """Who was to read what it prints, and to see its end, may have died before."""
+        return self._was_killed(attempt["worker_pid"], attempt)
+
+    def asked(self, job: Job) -> bool:
+        """Somebody has asked for its end."""
+        return job.document["id"] in self._asked
 
     def unheard(self, tag: str) -> bool:
         """Its caller may have had nobody left to print to, which the job is told, and ends of."""
@@ -137,21 +176,27 @@ def judge(
     pids = {(line.tag, line.attempt): line.pid for line in lines}
     begun = Counter((line.tag, line.attempt) for line in lines if line.kind == "S")
     ended = Counter((line.tag, line.attempt) for line in lines if line.kind == "E")
+    starts_s = {(line.job, line.attempt): line.time_s for line in lines if line.kind == "S"}
     found, by_tag = Verdict(), defaultdict(list)
     for job in (_with_pids(job, pids) for job in jobs):
         found.jobs += 1
         found.states[job.state] += 1
         found.spans[job.tag] = job.span
+        found.begun += _begun(job, starts_s)
         by_tag[job.tag].append(job)
-        for kind in _misjudged(job, begun, ended, deaths):
+        for kind in (*_misjudged(job, begun, ended, deaths), *_late(job, starts_s)):
             found.wrong[kind].append(f"{job.tag} {job.document['id']} {job.state}")
         if job.missing is not None:
             found.wrong["bytes missing"].append(f"{job.tag} {job.missing}")
+    found.begun.sort()
     found.wrong["run twice"] += _twice(begun, by_tag)
     starts = Counter(tag for tag, _ in begun)
     done = {tag for tag, _ in ended}
     hit = {tag for tag, each in by_tag.items() if any(_is_hit(job, deaths) for job in each)}
-    for kind, tag in _untrue(notes, starts, done, hit, found):
+    well = {
+        tag for tag, each in by_tag.items() for job in each if job.document["state"] == "succeeded"
+    }
+    for kind, tag in _untrue(notes, starts, done, hit, well, found):
         found.wrong[kind].append(f"{tag} {[job.state for job in by_tag[tag]]}")
     return found
 
@@ -163,6 +208,13 @@ def _with_pids(job: Job, pids: Mapping[tuple[str, int], int]) -> Job:
         for attempt in job.attempts
     ]
     return replace(job, attempts=attempts)
+
+
+def _begun(job: Job, starts_s: Mapping[tuple[str, int], float]) -> Iterator[tuple[float, float]]:
+    for attempt in job.attempts:
+        start_s = starts_s.get((job.document["id"], attempt["attempt"]))
+        if start_s is not None:
+            yield _time(attempt["started_at"]) or 0.0, start_s
 
 
 def _twice(begun: Counter[tuple[str, int]], jobs: Mapping[str, list[Job]]) -> Iterator[str]:
@@ -177,9 +229,10 @@ def _twice(begun: Counter[tuple[str, int]], jobs: Mapping[str, list[Job]]) -> It
 
 
 def _is_hit(job: Job, deaths: Deaths) -> bool:
-    """One of its processes was killed, or it says itself what of its output could not be kept."""
+    """Somebody has ended it, or it says itself what of its output could not be kept."""
     declared = job.document["state"] == "succeeded" and job.document["error"] is not None
-    return declared or any(map(deaths.hit, job.attempts))
+    ended = any(deaths.hit(each) or deaths.untold(job, each) for each in job.attempts)
+    return declared or ended or deaths.asked(job)
 
 
 def _misjudged(
@@ -188,10 +241,10 @@ def _misjudged(
     """What is said of it, and did not happen."""
     if job.document["state"] not in FINAL:
         yield "stuck"
-    if job.document["route"] == "local":
-        return  # how it ended is between its caller and the ledger
+    if job.document["state"] == "cancelled" and not (deaths.asked(job) or job.is_local):
+        yield "cancelled, and nobody has asked"
     for attempt in job.attempts:
-        this = job.tag, attempt["attempt"]
+        this = job.tag, 0 if job.is_local else attempt["attempt"]
         state = attempt["state"]
         failed_by_itself = job.command == "again" and attempt["exit_code"] == AGAIN_CODE
         if state == "succeeded" and not ended[this]:
@@ -205,8 +258,16 @@ def _misjudged(
         if state == "lost" and not hit:
             yield "lost, and nobody killed it"
     ended_badly = job.document["state"] in ("failed", "lost") and job.command == "again"
-    if ended_badly and len(job.attempts) <= RETRIES and job.document["reason"] != "not_reached":
+    excused = deaths.asked(job) or job.document["reason"] == "not_reached"
+    if ended_badly and len(job.attempts) <= RETRIES and not excused:
         yield "given up too early"
+
+
+def _late(job: Job, starts_s: Mapping[tuple[str, int], float]) -> Iterator[str]:
+    """What began though its end had been told."""
+    begun_s = [starts_s.get((job.document["id"], each["attempt"]), 0.0) for each in job.attempts]
+    if max(begun_s, default=0.0) > job.span[1]:
+        yield "begun after its end"
 
 
 def _untrue(
@@ -214,6 +275,7 @@ def _untrue(
     starts: Counter[str],
     done: set[str],
     hit: set[str],
+    well: set[str],
     found: Verdict,
 ) -> Iterator[tuple[str, str]]:
     """What a client was told, and did not happen."""
@@ -224,7 +286,10 @@ def _untrue(
                 yield "accepted and lost", tag
         elif kind == "N" and starts[tag]:
             yield "refused, and run", tag
-        elif (
-            kind == "X" and rest[0] == "0" and not (tag in done and (rest[1] == "1" or tag in hit))
-        ):
-            yield "a run that ended well, and did not", tag
+        elif kind == "X" and rest[0] == "0":
+            if tag not in done or (rest[1] == "0" and tag not in hit):
+                yield "a run that ended well, and did not", tag
+        elif kind == "X":
+            told = rest[0] == UNKNOWN or (rest[0] == REFUSED and not starts[tag])
+            if not told and (tag in well or tag not in hit):
+                yield "a run that ended badly, and did not", tag

@@ -1,8 +1,12 @@
-"""The program of a storm's jobs: says on a ledger outside the store when it begins and ends."""
+"""
+The program of a storm's jobs: says on a ledger outside the store when it begins and ends, and
+in between how many lines the kernel has taken.
+"""
 
 import os
 import sys
 import time
+from typing import Final
 
 import click
 
@@ -12,11 +16,14 @@ RETRIES = 3
 AGAIN_CODE = 3
 """With which an attempt ends that is to be tried again, when it has printed all."""
 
+STEP: Final = 100
+"""Lines after which it notes how many there are."""
 
-def note(kind: str, tag: str) -> None:
+
+def note(kind: str, tag: str, lines: int) -> None:
     """One line at the end of the ledger, whole whatever happens."""
-    job = os.environ.get("MCLI_JOB_ID", "here")
-    line = f"{kind} {tag} {job} {os.environ.get('MCLI_ATTEMPT', '0')} {os.getpid()} {time.time()}\n"
+    job, attempt = os.environ.get("MCLI_JOB_ID", "here"), os.environ.get("MCLI_ATTEMPT", "0")
+    line = f"{kind} {tag} {job} {attempt} {os.getpid()} {time.time()} {lines}\n"
     fd = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, line.encode())
     os.close(fd)
@@ -52,13 +59,16 @@ def again(tag: str, lines: int, pause: float) -> str:
 
 
 def toil(tag: str, lines: int, pause: float) -> None:
-    note("S", tag)
+    note("S", tag, 0)
     for number in range(lines):
         print(f"{tag} {number:06}", flush=number % 7 == 0)
+        if number % STEP == 0 or number == lines // 2:
+            sys.stdout.flush()
+            note("P", tag, number + 1)
         if number == lines // 2:
             time.sleep(pause)  # what this job is about
     sys.stdout.flush()
-    note("E", tag)
+    note("E", tag, lines)
 
 
 def expected(tag: str, lines: int) -> bytes:

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from acceptance.nursery import Forked, Nursery
 
@@ -47,6 +47,35 @@ START_S: Final = 0.3
 
 FDS: Final = 2
 """Descriptors that a daemon may have more at the end than at the beginning."""
+
+WORKER: Final = b"\0mcli.worker\0"
+"""In the command line of a worker, and of what it has forked."""
+
+MARK: Final = b"\0MCLI_JOB_ID="
+"""In the environment of what a job has executed: a program that is one itself, too."""
+
+FORKED: Final = 0x40
+"""Of a process's flags: it has executed nothing since it was forked (``PF_FORKNOEXEC``)."""
+
+
+DRAFTS: Final = ("*.start.*", "*.json.*", "*.outcome.tmp")
+"""Files in a job's directory that are no more when it has ended."""
+
+ALIVE: Final = ("scheduled", "queued", "running")
+
+Each = TypeVar("Each")
+
+
+class Process(NamedTuple):
+    """One that the storm may hit, or that must not be left."""
+
+    pid: int
+    parent: int
+    leads: bool
+    """It has a session of its own."""
+
+    works: bool
+    """It is a worker itself, not forked by one."""
 
 
 class Storm:
@@ -78,13 +107,16 @@ class Storm:
         self.hits: dict[str, list[float]] = {name: [] for name in self._faults}
         """When each kind of fault hit, in Unix seconds."""
 
-        self.starts: list[float] = []
-        """When bodies began, sorted."""
-
         self.daemon_kills = 0
         self._killed: defaultdict[int, list[float]] = defaultdict(list)
         self._gone: set[str] = set()
         """Names of clients that were killed: what they ran has nobody to print to."""
+
+        self._asked: set[str] = set()
+        """Ids of jobs that were asked to end."""
+
+        self._lines: dict[tuple[str, int], int] = {}
+        """How many lines a job and its attempt have noted to have printed."""
 
         self._verdict = Verdict()
         self._stderr = open(folder / "stderr", "ab")  # noqa: SIM115 - closed at the end
@@ -101,7 +133,7 @@ class Storm:
             self._fds = self._open_files()
             while time.monotonic() < end:
                 self._staff()
-                FAULTS[self._pick()].inject(self)
+                self._strike()
                 time.sleep(self._chance.expovariate(1 / GAP_S))  # the weather
             self._rest()
             self._verdict = self._judge()
@@ -118,10 +150,12 @@ class Storm:
             if not self._mounted:
                 del self._faults["fill-disk"], self.hits["fill-disk"]
 
-    def _pick(self) -> str:
+    def _strike(self) -> None:
+        """One fault; it counts if it has hit something."""
         kind = self._chance.choices(list(self._faults), list(self._faults.values()))[0]
-        self.hits[kind].append(time.time())
-        return kind
+        at = FAULTS[kind].inject(self)
+        if at is not None:
+            self.hits[kind].append(at)
 
     def _start_daemon(self, wait_s: float = READY_S) -> None:
         """Start one and wait until it says that it is ready; none, if one is there."""
@@ -156,131 +190,166 @@ class Storm:
                 )
         self._daemons = [daemon for daemon in self._daemons if daemon.poll() is None]
 
-    # Faults ---------------------------------------------------------------------------
+    # Faults: each returns when it hit, in Unix seconds; None if there was nothing to hit.
 
-    def kill_daemon(self) -> None:
-        self._end_daemon()
+    def kill_daemon(self) -> float | None:
+        at = self._end_daemon()
         self._start_daemon()
+        return at
 
-    def kill_daemon_early(self) -> None:
+    def kill_daemon_early(self) -> float | None:
         """Before the next one is ready, that one too."""
         self._end_daemon()
         self._start_daemon(self._chance.uniform(0, START_S))
-        self._end_daemon()
-        self._start_daemon()
+        return self.kill_daemon()
 
-    def kill_both(self) -> None:
+    def kill_both(self) -> float | None:
         """The daemon and a worker, before either could look after what the other has left."""
         worker = self._one(self._workers())
-        self._end_daemon(worker)
+        at = self._end_daemon(worker)
         self._start_daemon()
+        return at if worker is not None else None
 
-    def kill_all(self) -> None:
+    def kill_all(self) -> float | None:
         """Everything at once, as if the machine had lost power."""
-        self._end_daemon(*[pid for pid, _ in self._ours()])
+        at = self._end_daemon(*[process.pid for process in self._ours()])
         self._start_daemon()
+        return at
 
-    def _end_daemon(self, *others: int | None) -> None:
+    def _end_daemon(self, *others: int | None) -> float | None:
+        """And others with it; when, if there was one."""
         running = [daemon for daemon in self._daemons if daemon.poll() is None]
-        for pid in (*(daemon.pid for daemon in running), *others):
+        times = [self._kill(daemon.pid) for daemon in running]
+        for pid in others:
             self._kill(pid)
         for daemon in running:
             daemon.wait()
             self.daemon_kills += 1
+        return times[0] if times else None
 
-    def stop_daemon(self) -> None:
+    def stop_daemon(self) -> float | None:
         """SIGSTOP for a while: a lid that is closed, a machine that swaps."""
-        self._pause(lock_holder(self._home.lock))
+        return self._pause(lock_holder(self._home.lock))
 
-    def restart_daemon(self) -> None:
+    def restart_daemon(self) -> float | None:
         pid = lock_holder(self._home.lock)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            for daemon in self._daemons:
-                if daemon.pid == pid:
-                    daemon.wait(READY_S)
+        at = self._send(pid, signal.SIGTERM)
+        for daemon in self._daemons:
+            if daemon.pid == pid:
+                daemon.wait(READY_S)
         self._start_daemon()
+        return at
 
-    def kill_worker(self) -> None:
-        self._kill(self._one(self._workers()))
+    def kill_worker(self) -> float | None:
+        return self._kill(self._one(self._workers()))
 
-    def stop_worker(self) -> None:
-        self._pause(self._one(self._workers()))
+    def stop_worker(self) -> float | None:
+        return self._pause(self._one(self._workers()))
 
-    def stop_job(self) -> None:
-        self._pause(self._one(self._jobs()))
+    def stop_job(self) -> float | None:
+        return self._pause(self._one(self._jobs()))
 
-    def kill_job(self) -> None:
-        self._kill(self._one(self._jobs()))
+    def kill_job(self) -> float | None:
+        return self._kill(self._one(self._jobs()))
 
-    def kill_client(self) -> None:
-        client = self._chance.choice(self._clients)
-        if client is not None:
-            self._dismiss(client)
-            self._gone.add(str(client.args[3]))  # type: ignore[index]
+    def cancel_job(self) -> float | None:
+        """One that has not ended, as far as is known."""
+        with suppress(MCLIError), Client.connect(self._home) as http:
+            job_id = self._one([job["id"] for job in http.jobs(states=ALIVE)])
+            if job_id is not None:
+                self._asked.add(job_id)  # whatever the answer is
+                http.cancel(job_id)
+                return time.time()
+        return None
 
-    def stop_client(self) -> None:
-        client = self._chance.choice(self._clients)
-        self._pause(client.pid if client is not None and client.poll() is None else None)
+    def kill_client(self) -> float | None:
+        client = self._client()
+        if client is None:
+            return None
+        at = self._send(client.pid, signal.SIGKILL)
+        self._dismiss(client)
+        self._gone.add(str(client.args[3]))  # type: ignore[index]
+        return at
+
+    def stop_client(self) -> float | None:
+        client = self._client()
+        return self._pause(client.pid if client is not None else None)
+
+    def _client(self) -> "subprocess.Popen[bytes] | None":
+        """One that has not ended."""
+        return self._one([each for each in self._clients if each and each.poll() is None])
 
     def _dismiss(self, client: "subprocess.Popen[bytes]") -> None:
         client.kill()
         client.communicate()
 
-    def fill_disk(self) -> None:
+    def fill_disk(self) -> float | None:
         """No room for a while in the state directory, which is a file system of its own."""
-        for _ in range(FULL_TRIES):
-            found = os.statvfs(self._home.root)
-            if self._resize(str((found.f_blocks - found.f_bfree) * found.f_frsize)):
-                break
+        if not any(self._resize(self._used()) for _ in range(FULL_TRIES)):
+            return None
+        at = time.time()
         time.sleep(self._chance.uniform(0.05, 0.5))  # for as long as it is full
         assert self._resize(DISK)
+        return at
+
+    def _used(self) -> str:
+        """Bytes of the file system that are in use."""
+        found = os.statvfs(self._home.root)
+        return str((found.f_blocks - found.f_bfree) * found.f_frsize)
 
     def _resize(self, size: str) -> bool:
         """Whether the file system has that size now: not if more than that is in use."""
         words = ["mount", "-o", f"remount,size={size}", self._home.root]
         return subprocess.run(words, check=False, capture_output=True).returncode == 0
 
-    def _kill(self, pid: int | None) -> None:
-        if pid is not None:
-            self._killed[pid].append(time.time())
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    def _kill(self, pid: int | None) -> float | None:
+        at = self._send(pid, signal.SIGKILL)
+        if pid is not None and at is not None:
+            self._killed[pid].append(at)
+        return at
 
-    def _pause(self, pid: int | None) -> None:
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
+    def _pause(self, pid: int | None) -> float | None:
+        at = self._send(pid, signal.SIGSTOP)
+        if at is not None:
             time.sleep(self._chance.choice((0.05, 0.2, 1.0)))  # for as long as it stands still
-            os.kill(pid, signal.SIGCONT)
+            self._send(pid, signal.SIGCONT)
+        return at
 
-    def _one(self, pids: list[int]) -> int | None:
-        return self._chance.choice(pids) if pids else None
+    def _send(self, pid: int | None, number: int) -> float | None:
+        """When it was sent; None if there is no such process."""
+        if pid is None:
+            return None
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return None
+        return time.time()
+
+    def _one(self, each: list[Each]) -> Each | None:
+        return self._chance.choice(each) if each else None
 
     # Processes ------------------------------------------------------------------------
 
     def _workers(self) -> list[int]:
-        daemon = lock_holder(self._home.lock)
-        return [pid for pid, parent in self._ours() if parent in (daemon, 1, os.getpid())]
+        return [each.pid for each in self._ours() if each.works]
 
     def _jobs(self) -> list[int]:
-        """Job processes, and children that are to become one."""
-        workers = set(self._workers())
-        return [pid for pid, parent in self._ours() if parent in workers]
+        """Job processes, and children that are to become one; not what a job has started."""
+        return [each.pid for each in self._ours() if each.leads and not each.works]
 
-    def _ours(self) -> Iterator[tuple[int, int]]:
-        """(pid, parent) of what runs ``mcli.worker`` for this home."""
-        mark = self._home.root.encode()
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
+    def _ours(self) -> Iterator["Process"]:
+        """What runs ``mcli.worker`` for this home, and what was executed by a job of it."""
+        home = self._home.root.encode()
+        for name in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
-                command = Path("/proc", name, "cmdline").read_bytes()
-                if b"mcli.worker\0" in command and mark in command:
-                    stat = Path("/proc", name, "stat").read_text()
-                    yield int(name), int(stat.rpartition(")")[2].split()[1])
+                command, environment, stat = (
+                    Path("/proc", name, of).read_bytes() for of in ("cmdline", "environ", "stat")
+                )
+                is_worker, is_marked = WORKER in command, MARK in b"\0" + environment
+                if (is_worker or is_marked) and home in command + environment:
+                    _, parent, _, session, _, _, flags, *_ = stat.rpartition(b")")[2].split()
+                    works = is_worker and not int(flags) & FORKED
+                    yield Process(int(name), int(parent), name.encode() == session, works)
 
     # Rest -----------------------------------------------------------------------------
 
@@ -294,7 +363,7 @@ class Storm:
         self._start_daemon()
         deadline = time.monotonic() + REST_S
         with Client.connect(self._home) as http:
-            for state in ("scheduled", "queued", "running", "stopping"):
+            for state in (*ALIVE, "stopping"):
                 for job in list(http.jobs(states=[state])):
                     left = deadline - time.monotonic()
                     if left > 0:
@@ -303,29 +372,36 @@ class Storm:
     def _judge(self) -> Verdict:
         lines = [Line.parse(text) for text in self._ledger.read_text().splitlines()]
         notes = [text.split() for text in self._notes.read_text().splitlines()]
-        self.starts = sorted(line.time_s for line in lines if line.kind == "S")
-        verdict = judge(lines, notes, self._jobs_told(), Deaths(self._killed, self._gone))
+        deaths = Deaths(self._killed, self._gone, self._asked)
+        self._lines = {(line.job, line.attempt): line.lines for line in lines}
+        verdict = judge(lines, notes, self._jobs_told(deaths), deaths)
         for kind, each in (*self._verdict.wrong.items(), *self._left()):
             verdict.wrong[kind] += each
         return verdict
 
-    def _jobs_told(self) -> Iterator[Job]:
+    def _jobs_told(self, deaths: Deaths) -> Iterator[Job]:
         with Client.connect(self._home) as client:
             for job in client.jobs():
                 attempts = client.attempts(job["id"])
-                yield Job(job, attempts, self._missing(job, attempts))
+                yield Job(job, attempts, self._missing(job, attempts, deaths))
 
-    def _missing(self, job: dict[str, Any], attempts: list[dict[str, Any]]) -> str | None:
+    def _missing(
+        self, job: dict[str, Any], attempts: list[dict[str, Any]], deaths: Deaths
+    ) -> str | None:
         """What the log does not have of what its attempts have printed, or has and they have not.
 
-        One that came to its end has printed all; of one that was killed it is known how it began.
+        One that came to its end has printed all. One that was ended has printed what it has
+        noted, or more; what of that nobody had read yet is gone if who reads died with it.
         """
         tag, lines, _ = job["argv"][-3:]
         wanted = expected(tag, int(lines))
         for attempt in attempts if job["route"] == "daemon" else ():
             found = self._printed(job["id"], attempt["output_start"], attempt["output_end"])
             whole = attempt["state"] == "succeeded" or attempt["exit_code"] == AGAIN_CODE
-            if found != wanted if whole else not wanted.startswith(found):
+            noted = self._lines.get((job["id"], attempt["attempt"]), 0)
+            least = 0 if deaths.unread(attempt) else len(expected(tag, noted))
+            ended = wanted.startswith(found) and len(found) >= least
+            if not (found == wanted if whole else ended):
                 return f"attempt {attempt['attempt']}: {len(found)} of {len(wanted)} bytes"
         return None
 
@@ -342,8 +418,8 @@ class Storm:
     def _left(self) -> Iterator[tuple[str, list[str]]]:
         """What should not be there any more."""
         yield "processes left", self._processes_left()
-        drafts = [str(path) for path in Path(self._home.jobs).glob("*/*.start.*")]
-        yield "files left", drafts[:5]
+        jobs = Path(self._home.jobs)
+        yield "files left", [str(path) for draft in DRAFTS for path in jobs.glob(f"*/{draft}")]
         files = self._open_files()
         more = len(files) - len(self._fds) - 2 * len(self._workers())
         yield "descriptors left", [f"{more} of {files}"] if more > FDS else []
@@ -357,7 +433,7 @@ class Storm:
             workers = {worker["pid"] for worker in client.status()["workers"]}
         spares: set[int] = set()
         left = []
-        for pid, parent in self._ours():
+        for pid, parent, *_ in self._ours():
             if parent in workers and parent not in spares:
                 spares.add(parent)
             elif pid not in workers:
@@ -397,7 +473,7 @@ class Storm:
 class Fault(NamedTuple):
     """What may happen, and how often against the others."""
 
-    inject: Callable[[Storm], None]
+    inject: Callable[[Storm], float | None]
     weight: int
 
 
@@ -414,6 +490,7 @@ FAULTS: Final = {
     "stop-worker": Fault(Storm.stop_worker, 1),
     "kill-job": Fault(Storm.kill_job, 2),
     "stop-job": Fault(Storm.stop_job, 1),
+    "cancel-job": Fault(Storm.cancel_job, 2),
     "kill-client": Fault(Storm.kill_client, 1),
     "stop-client": Fault(Storm.stop_client, 1),
     "kill-both": Fault(Storm.kill_both, 1),

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from statistics import quantiles
 from typing import Final
@@ -11,8 +12,13 @@ from .judge import Verdict
 
 HEAD: Final = (
     "| fault | injected | jobs in flight | lost | twice | wrong state | bytes missing "
-    "| until the next start: p50 / p99 / max | 95 % bound |\n"
+    "| recovery: p50 / p99 / max | 95 % bound |\n"
     "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+)
+CAPTION: Final = (
+    "Injected: faults that hit something. Recovery: from the fault until a body began whose job "
+    "was claimed after it, so that after a daemon's death the next one has done it. Bound: 3 by "
+    "the number of faults, where nothing was wrong."
 )
 LOST: Final = ("accepted and lost", "refused, and run")
 TWICE: Final = ("run twice",)
@@ -20,20 +26,19 @@ BYTES: Final = ("bytes missing",)
 MARKS: Final = re.compile(r"(<!-- storm -->\n).*?(<!-- /storm -->)", re.DOTALL)
 
 
-def table(faults: Mapping[str, Sequence[float]], starts: Sequence[float], found: Verdict) -> str:
+def table(faults: Mapping[str, Sequence[float]], found: Verdict) -> str:
     """The rows.
 
     Args:
         faults: When each kind hit, in Unix seconds.
-        starts: When bodies began, sorted.
         found: What was wrong. It is held against every fault that hit while its job lived.
     """
     every = sorted(at for times in faults.values() for at in times)
-    rows = [_row(kind, sorted(times), starts, found) for kind, times in faults.items()]
-    return "\n".join([HEAD, *rows, _row("**all**", every, starts, found)])
+    rows = [_row(kind, sorted(times), found) for kind, times in faults.items()]
+    return "\n".join([HEAD, *rows, _row("**all**", every, found)])
 
 
-def _row(kind: str, times: Sequence[float], starts: Sequence[float], found: Verdict) -> str:
+def _row(kind: str, times: Sequence[float], found: Verdict) -> str:
     hit = {tag for tag, span in found.spans.items() if _within(times, span)}
     known = set(found.spans)
     counts = [
@@ -45,8 +50,8 @@ def _row(kind: str, times: Sequence[float], starts: Sequence[float], found: Verd
         )
         for kinds in (LOST, TWICE, _others(found), BYTES)
     ]
-    bound = "-" if any(counts) or not times else f"{300 / len(times):.2f} %"
-    cells = [kind, len(times), len(hit), *counts, _recovery(times, starts), bound]
+    bound = "-" if any(counts) or not times else f"{min(100, 300 / len(times)):.2f} %"
+    cells = [kind, len(times), len(hit), *counts, _recovery(times, found.begun), bound]
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -58,16 +63,16 @@ def _within(times: Sequence[float], span: tuple[float, float]) -> bool:
     return bisect_right(times, span[1]) > bisect_right(times, span[0])
 
 
-def _recovery(times: Sequence[float], starts: Sequence[float]) -> str:
-    """From a fault until the next body begins."""
+def _recovery(times: Sequence[float], begun: Sequence[tuple[float, float]]) -> str:
+    """From a fault until a body begins that was claimed after it."""
+    claims = [claimed for claimed, _ in begun]
+    first = [*accumulate((start for _, start in reversed(begun)), min)][::-1]
     waits = [
-        starts[at] - time_s
-        for time_s in times
-        if (at := bisect_right(starts, time_s)) < len(starts)
+        first[at] - time_s for time_s in times if (at := bisect_right(claims, time_s)) < len(first)
     ]
     if len(waits) < 2:
         return "-"
-    cuts = quantiles(waits, n=100)
+    cuts = quantiles(waits, n=100, method="inclusive")
     return f"{cuts[49]:.2f} s / {cuts[98]:.2f} s / {max(waits):.2f} s"
 
 

@@ -49,7 +49,7 @@ def job(state: str = "succeeded", *, command: str = "work", **fields: Any) -> Jo
 
 
 def line(kind: str, attempt: int = 1) -> Line:
-    return Line(kind, "c1.1", "x", attempt, 7, SECOND + 1.5)
+    return Line(kind, "c1.1", "x", attempt, 7, SECOND + 1.5, 0)
 
 
 RIGHT = [line("S"), line("E")]
@@ -62,8 +62,9 @@ def found(
     notes: list[list[str]] = TOLD,
     killed: Mapping[int, list[float]] | None = None,
     gone: Set[str] = frozenset(),
+    asked: Set[str] = frozenset(),
 ) -> list[str]:
-    verdict = judge(ledger, notes, jobs, Deaths(killed or {}, set(gone)))
+    verdict = judge(ledger, notes, jobs, Deaths(killed or {}, gone, asked))
     return sorted(kind for kind, each in verdict.wrong.items() if each)
 
 
@@ -91,6 +92,17 @@ def test_what_is_right_is_found_right() -> None:
         (RIGHT, [job("failed", command="again")], TOLD, ["given up too early"]),
         (RIGHT, [job()], [["X", "c1.1", "0", "0"]], ["a run that ended well, and did not"]),
         ([], [], [["X", "c1.1", "0", "1"]], ["a run that ended well, and did not"]),
+        (RIGHT, [job()], [["X", "c1.1", "3", "1"]], ["a run that ended badly, and did not"]),
+        ([], [], [["X", "c1.1", "3", "0"]], ["a run that ended badly, and did not"]),
+        (RIGHT, [], [["X", "c1.1", "125", "0"]], ["a run that ended badly, and did not"]),
+        ([], [job("cancelled")], [], ["cancelled, and nobody has asked"]),
+        ([line("S")], [job(route="local")], [], ["shown as done and is not"]),
+        (
+            [line("S")._replace(time_s=SECOND + 3), line("E")],
+            [job()],
+            TOLD,
+            ["begun after its end"],
+        ),
         (RIGHT, [Job(job().document, [], missing="1 of 2 bytes")], TOLD, ["bytes missing"]),
     ],
 )
@@ -101,11 +113,27 @@ def test_what_is_wrong_is_found(
     assert found(ledger, jobs, notes) == wrong
 
 
+def test_who_is_told_that_nothing_is_known_or_was_run_is_told_the_truth() -> None:
+    """Whatever has become of the first; nothing may have begun for the second."""
+    assert found(RIGHT, [job()], [["X", "c1.1", "75", "0"]]) == []
+    assert found([], [], [["X", "c1.1", "125", "0"]]) == []
+
+
 def test_who_was_killed_may_be_dead() -> None:
     """If it was killed while it ran: later the number may be another process's."""
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 1.5]}) == []
     assert found([line("S")], [job("lost")], killed={7: [SECOND + 60]}) != []
     assert found([line("S")], [job("lost", pid=None)], killed={7: [SECOND + 1.5]}) == []
+
+
+def test_who_was_asked_to_end_may_have() -> None:
+    """Cancelled, or with its true result; lost only if nobody was left who had seen its end."""
+    asked = {"x"}
+    assert found([], [job("cancelled")], asked=asked) == []
+    assert found(RIGHT, [job()], asked=asked) == []
+    assert found([line("S")], [job()], asked=asked) == ["shown as done and is not"]
+    assert found([line("S")], [job("lost")], killed={6: [SECOND + 1.5]}, asked=asked) == []
+    assert "lost, and nobody killed it" in found([line("S")], [job("lost")], asked=asked)
 
 
 def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
@@ -121,12 +149,21 @@ def test_who_printed_to_a_dead_caller_may_be_dead() -> None:
     assert found([line("S")], [job("failed")], gone={"c1"}) == wrong
 
 
+def test_recovery_is_what_was_claimed_after_the_fault() -> None:
+    """A body that begins after it, and was claimed before, is the work of who is dead now."""
+    early = job(started_at=STAMP.format(0)), line("S")._replace(time_s=SECOND + 1.1)
+    later = job(started_at=STAMP.format(2), attempt=2), line("S", 2)._replace(time_s=SECOND + 3)
+    verdict = judge([early[1], later[1]], [], [early[0], later[0]], Deaths({}))
+    made = table({"kill": [SECOND + 1, SECOND + 1]}, verdict)
+    assert "| 2.00 s / 2.00 s / 2.00 s |" in made
+
+
 def test_the_table_holds_a_wrong_against_the_faults_that_hit_its_job(tmp_path: Path) -> None:
     """And counts the jobs that each fault could have harmed."""
-    verdict = judge([line("S"), *RIGHT], TOLD, [job()], Deaths({}, set()))
-    made = table({"near": [SECOND + 1], "far": [SECOND + 9]}, [SECOND + 1.5], verdict)
+    verdict = judge([line("S"), *RIGHT], TOLD, [job()], Deaths({}))
+    made = table({"near": [SECOND + 1], "far": [SECOND + 9]}, verdict)
     assert "| near | 1 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
-    assert "| far | 1 | 0 | 0 | 0 | 0 | 0 | - | 300.00 % |" in made
+    assert "| far | 1 | 0 | 0 | 0 | 0 | 0 | - | 100.00 % |" in made
     assert "| **all** | 2 | 1 | 0 | 1 | 0 | 0 | - | - |" in made
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- storm -->\nold\n<!-- /storm -->\nafter\n")

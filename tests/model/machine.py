@@ -9,6 +9,7 @@ processes and wires are made up: they live, die, stand still and lose messages a
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -22,13 +23,16 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mcli import attach, frames, queue, ticket
+from mcli import attach, family, frames, queue, ticket
 from mcli.daemon import recovery
 from mcli.daemon.verdict import ending_of
 from mcli.errors import DaemonNotRunning, MCLIError, OutcomeUnknown
 from mcli.home import Home
 from mcli.ids import new_id
+from mcli.invocation import App, Invocation
+from mcli.job import JobInfo
 from mcli.outcome import Outcome, read_outcome, write_outcome
+from mcli.policy import Policy
 from mcli.states import FINAL, Reason, State
 from mcli.store import database
 from mcli.store.store import Store
@@ -39,6 +43,25 @@ FATES: Final = ("reply", "reply lost", "request lost", "late", "refused", "kille
 What becomes of one sending. ``late``: it comes when its caller has given up; ``killed``: the
 daemon dies before it commits, or after.
 """
+RETRIES: Final = 1
+INVOCATION: Final = Invocation(
+    name="n",
+    app=App(kind="script", target="a", python="p"),
+    argv=[],
+    cwd="/",
+    env={},
+    policy=Policy(retries=RETRIES, retry_delay_s=0.0),
+)
+ENDS: Final = {
+    "well": Outcome(exit_code=0, returned=True, complete=True),
+    "badly": Outcome(exit_code=3, complete=True),
+    "killed": Outcome(signal=9),
+    "vanished": None,
+}
+"""What a process leaves; its worker completes that, unless it has vanished with it."""
+
+OBEYED: Final = Outcome(signal=15, reason="user")
+BEGUN: Final = (State.RUNNING, State.STOPPING)
 
 
 class Desk:
@@ -90,15 +113,20 @@ class Machine(RuleBasedStateMachine):
         """With a worker, which outlives its daemon, and not forked yet."""
 
         self.processes: dict[int, tuple[str, int]] = {}
-        self.begun: Counter[str] = Counter()
+        self.begun: Counter[tuple[str, int]] = Counter()
+        """How often each attempt has begun; 0 is the caller's own."""
+
         self.began: dict[int, bool] = {}
-        self.killed: set[str] = set()
+        self.vanished: set[tuple[str, int]] = set()
+        self.stops: dict[str, int] = {}
+        """By job that was asked to end: the last attempt that it may have begun."""
+
         self.ended: dict[str, State] = {}
         self.pids = iter(range(100, 10_000_000))
         self.patches: list[Any] = [
             mock.patch.object(ticket, "started_ticks", self._ticks),
             mock.patch.object(recovery, "started_ticks", self._ticks),
-            mock.patch.object(recovery, "_invocation", return_value=None),  # asks for no retry
+            mock.patch.object(family, "traces", return_value=family.Traces({}, {})),
             mock.patch.object(attach, "Wire", self._wire),
             mock.patch.object(attach, "_again", return_value=None),
         ]
@@ -143,7 +171,7 @@ class Machine(RuleBasedStateMachine):
         try:
             self.desk.write(
                 queue.accept, now=self.now, job_id=job_id, name="n", app="a", command=None,
-                argv=[], cwd="/", invocation=b"{}", timeout_s=None,
+                argv=[], cwd="/", invocation=INVOCATION.body(), timeout_s=None,
             )  # fmt: skip
         except MCLIError as error:
             return str(error)
@@ -178,7 +206,7 @@ class Machine(RuleBasedStateMachine):
 
     def _run_here(self, job_id: str) -> None:
         self.told[job_id] = "here"
-        self.begun[job_id] += 1
+        self.begun[job_id, 0] += 1
 
     @contextmanager
     def _locked(self, locked: bool) -> Iterator[None]:
@@ -193,6 +221,24 @@ class Machine(RuleBasedStateMachine):
     def come_late(self, data: st.DataObject) -> None:
         """A submission comes that its caller has given up."""
         self._accept(self.late.pop(data.draw(st.integers(0, len(self.late) - 1))))
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data(), withdrawn=st.booleans())
+    def cancel(self, data: st.DataObject, withdrawn: bool) -> None:
+        """Somebody asks for the end of some. An order that nobody has obeyed may be withdrawn."""
+        self.now += 1
+        remote = [job.id for job in self.desk.read(queue.live) if job.route == "daemon"]
+        some = st.lists(st.sampled_from(remote), min_size=1, unique=True)
+        for job_id in data.draw(some) if remote else ():
+            self._cancel(job_id, withdrawn)
+
+    def _cancel(self, job_id: str, withdrawn: bool) -> None:
+        job = self.desk.write(queue.request_stop, now=self.now, job_id=job_id).result()
+        self.stops.setdefault(job_id, job.attempt)
+        order, folder = (job_id, job.attempt), self.home.job(job_id)
+        if withdrawn and order in self.orders and ticket.revoke(folder, job.attempt):
+            self.orders.remove(order)
+            self._end(job, Outcome(reached=False, reason="user"))
 
     # Daemons --------------------------------------------------------------------------
 
@@ -227,35 +273,44 @@ class Machine(RuleBasedStateMachine):
     def finish(self) -> None:
         """The daemon writes down each end that it can see."""
         self.now += 1
-        for job in self.desk.read(queue.live, states=(State.RUNNING, State.STOPPING)):
+        for job in self.desk.read(queue.live, states=BEGUN):
             here = (job.id, job.attempt)
             if job.route == "local" or here in self.processes.values() or here in self.orders:
                 continue
             outcome = read_outcome(self.home.job(job.id), job.attempt)
             if outcome is not None:
-                told = {"now": self.now, "job_id": job.id, "attempt": job.attempt}
-                self.desk.write(queue.finish, **told, **ending_of(job, outcome).columns())
+                self._end(job, outcome)
 
-    @precondition(lambda self: self.ended)
-    @rule(data=st.data(), state=st.sampled_from(sorted(FINAL)))
-    def report_again(self, data: st.DataObject, state: State) -> None:
-        """A daemon that stood still wakes up, and tells how a job ended: too late, and not so."""
-        job = self.desk.read(queue.get, data.draw(st.sampled_from(sorted(self.ended))))
+    def _end(self, job: JobInfo, outcome: Outcome) -> None:
+        """As the dispatcher does it: another attempt, unless that is refused."""
+        told: dict[str, Any] = {"now": self.now, "job_id": job.id, "attempt": job.attempt}
+        ending = ending_of(job, outcome, INVOCATION)
+        if ending.again_s is not None:
+            again = {"due_at": self.now, "max_attempts": ending.max_attempts, "output_end": 0}
+            columns = ending.columns(result=False)
+            waits = self.desk.write(queue.retry, **told, **again, **columns).result()
+            if waits.state is State.SCHEDULED:
+                return
+        self.desk.write(queue.finish, **told, **ending.columns())
+
+    @precondition(lambda self: self.up)
+    @rule()
+    def due(self) -> None:
+        """What waits for another attempt is queued."""
+        self.desk.write(queue.due, now=time.time(), limit=100)
+
+    @rule(state=st.sampled_from(sorted(FINAL)), again=st.booleans())
+    def report_late(self, state: State, again: bool) -> None:
+        """A daemon that stood still tells how each attempt that is over ended: nothing changes."""
+        again = again and state is not State.SUCCEEDED
         reason = None if state is State.SUCCEEDED else Reason.USER
-        told = {"state": state, "reason": reason}
-        self.desk.write(
-            queue.finish, now=self.now, job_id=job.id, attempt=max(job.attempt, 1), **told
-        )
-
-    @precondition(lambda self: self.up and self.ended)
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
-        """Another attempt of one that has ended is refused."""
-        job_id = data.draw(st.sampled_from(sorted(self.ended)))
-        self.desk.write(
-            queue.retry, now=self.now, job_id=job_id, attempt=1, due_at=self.now, max_attempts=9,
-            output_end=0, state=State.FAILED, reason=Reason.SIGNAL, signal=9,
-        )  # fmt: skip
+        told: dict[str, Any] = {"now": self.now, "state": state, "reason": reason}
+        told |= {"due_at": self.now, "max_attempts": 9, "output_end": 0} if again else {}
+        verb: Callable[..., Any] = queue.retry if again else queue.finish
+        for job in self.desk.read(queue.page, limit=1000):
+            for attempt in range(1, job.attempt + (job.state not in BEGUN)):
+                late = self.desk.write(verb, job_id=job.id, attempt=attempt, **told)
+                assert late.result() == job
 
     # Job processes --------------------------------------------------------------------
 
@@ -268,21 +323,36 @@ class Machine(RuleBasedStateMachine):
         self.began[pid] = False
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data(), killed=st.sampled_from([False, False, True]))
-    def go_on(self, data: st.DataObject, killed: bool) -> None:
-        """A process takes its ticket, or does what it is for and ends; or is killed."""
+    @rule(data=st.data(), end=st.sampled_from(sorted(ENDS)))
+    def go_on(self, data: st.DataObject, end: str) -> None:
+        """A process takes its ticket, or does what it is for; it ends well or not."""
         pid = data.draw(st.sampled_from(sorted(self.processes)))
-        job_id, attempt = self.processes[pid]
-        folder = self.home.job(job_id)
-        if killed:
+        if self.began[pid]:
+            self._leave(pid, ENDS[end])
+        elif end == "killed":
             del self.processes[pid]
-            self.killed.add(job_id)
-        elif not self.began[pid]:
-            self._take(pid)
         else:
-            end = Outcome(exit_code=0, returned=True, complete=True)
-            write_outcome(folder, attempt, end)
-            del self.processes[pid]
+            self._take(pid)
+
+    @precondition(lambda self: self._told_to_end())
+    @rule(data=st.data())
+    def obey(self, data: st.DataObject) -> None:
+        """A process is told to end, and does."""
+        self._leave(data.draw(st.sampled_from(self._told_to_end())), OBEYED)
+
+    def _told_to_end(self) -> list[int]:
+        return [
+            pid
+            for pid, (job_id, _) in self.processes.items()
+            if self.began[pid] and job_id in self.stops
+        ]
+
+    def _leave(self, pid: int, outcome: Outcome | None) -> None:
+        job_id, attempt = self.processes.pop(pid)
+        if outcome is None:
+            self.vanished.add((job_id, attempt))
+        else:
+            write_outcome(self.home.job(job_id), attempt, outcome)
 
     def _take(self, pid: int) -> None:
         """It has its ticket and begins; or it ends."""
@@ -295,25 +365,47 @@ class Machine(RuleBasedStateMachine):
         else:
             os.close(taken)
             self.began[pid] = True
-            self.begun[job_id] += 1
+            self.begun[job_id, attempt] += 1
+            assert not self.desk.read(queue.get, job_id).is_final
+            assert attempt <= self.stops.get(job_id, attempt)
 
-    @precondition(lambda self: self.up)
     @rule()
     def all_goes_well(self) -> None:
         """All that waits begins: most of what can go wrong comes after that."""
+        if not self.up:
+            self.restart()
         self._call(("reply", "reply"), False)
         self.now += 1
+        self.due()
         for job in self.desk.write(queue.claim, now=self.now, limit=100).result():
             pid = next(self.pids)
             self.processes[pid], self.began[pid] = (job.id, job.attempt), False
             self._take(pid)
 
+    @precondition(lambda self: self.processes)
+    @rule(end=st.sampled_from(["badly", "killed", "well"]))
+    def all_end(self, end: str) -> None:
+        """All that has begun ends, and it is written down: what failed may begin again."""
+        for pid in [pid for pid in self.processes if self.began[pid]]:
+            self._leave(pid, ENDS[end])
+        self.restart()
+
     # What holds -----------------------------------------------------------------------
 
     @invariant()
     def never_twice(self) -> None:
-        """P2 and P4: begun at most once, here and there together."""
-        assert [job_id for job_id, count in self.begun.items() if count > 1] == []
+        """P2 and P4: an attempt at most once, here and there together; and no more than allowed."""
+        assert [each for each, count in self.begun.items() if count > 1] == []
+        here = {job_id for job_id, attempt in self.begun if attempt == 0}
+        for job_id, count in Counter(job_id for job_id, _ in self.begun).items():
+            assert count <= (1 if job_id in here else 1 + RETRIES)
+
+    @invariant()
+    def one_at_a_time(self) -> None:
+        """P2 and P3: the next attempt begins, and the job ends, when the one before has ended."""
+        alive = [job_id for pid, (job_id, _) in self.processes.items() if self.began[pid]]
+        assert len(alive) == len(set(alive))
+        assert not self.ended.keys() & set(alive)
 
     @invariant()
     def accepted_is_kept(self) -> None:
@@ -327,10 +419,20 @@ class Machine(RuleBasedStateMachine):
         """P3: a final state never changes, and is what happened."""
         for job in self.desk.read(queue.page, states=FINAL, limit=1000):
             assert self.ended.setdefault(job.id, job.state) is job.state
-            if job.state is State.SUCCEEDED:
-                assert read_outcome(self.home.job(job.id), job.attempt) is not None
-            if job.state is State.LOST and job.route == "daemon":
-                assert job.id in self.killed
+            assert job.route == "local" or self._has_ended_so(job), job
+
+    def _has_ended_so(self, job: JobInfo) -> bool:
+        outcome = read_outcome(self.home.job(job.id), job.attempt)
+        if job.state is State.CANCELLED:
+            return job.id in self.stops
+        if job.state is State.LOST:
+            return (job.id, job.attempt) in self.vanished
+        if outcome is None:
+            return False
+        if job.state is State.SUCCEEDED:
+            return outcome.exit_code == 0
+        tried = sum(job_id == job.id for job_id, _ in self.begun)
+        return outcome.exit_code != 0 and (tried > RETRIES or job.id in self.stops)
 
     def teardown(self) -> None:
         """No more faults: everything comes to its end, once."""
@@ -349,6 +451,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(10):
             self.orders = []  # whoever had them is gone
             self.restart()
+            self.due()
             self.orders += [
                 (job.id, job.attempt)
                 for job in self.desk.write(queue.claim, now=self.now, limit=1000).result()
@@ -362,21 +465,15 @@ class Machine(RuleBasedStateMachine):
         self.never_twice()
         self.accepted_is_kept()
         self.ends_are_final_and_true()
+        begun = {job_id for job_id, _ in self.begun}
         for job in self.desk.read(queue.page, limit=1000):
             if job.route == "daemon":
                 assert job.is_final, job
-                assert self.begun[job.id] == 1 or job.id in self.killed, job
+                assert job.id in begun or job.id in self.stops, job
 
     def _let_all_end(self) -> None:
         for pid in list(self.processes):
-            job_id, attempt = self.processes.pop(pid)
-            folder = self.home.job(job_id)
-            os.makedirs(folder, exist_ok=True)
             if not self.began[pid]:
-                own = ticket.identify(os.getpid())
-                taken = ticket.take(folder, attempt, own)
-                if taken is None:
-                    continue
-                os.close(taken)
-                self.begun[job_id] += 1
-            write_outcome(folder, attempt, Outcome(exit_code=0, returned=True, complete=True))
+                self._take(pid)
+            if pid in self.processes:
+                self._leave(pid, ENDS["well"])

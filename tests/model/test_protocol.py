@@ -9,11 +9,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from mcli import attach, queue
 from mcli.daemon import recovery
 from mcli.errors import OutcomeUnknown, UnknownJob
+from mcli.states import State
+from mcli.store.schema import jobs
 
 from .machine import Machine
 
 BUDGET = settings(
-    max_examples=60,
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -54,6 +56,11 @@ def lose_what_was_running(job: Any, store: Any, home: Any, look: Any) -> bool:
     return False
 
 
+def any_attempt(job_id: str, attempt: int) -> Any:
+    """A queue that takes what is said of one attempt for the newest."""
+    return jobs.c.id == job_id
+
+
 def never_run_in_doubt(invocation: Any, home: Any, job_id: str, *, here: bool) -> Any:
     """The opposite, which is not wrong, only of no use: nothing is lost without a word."""
     raise OutcomeUnknown(job_id)
@@ -66,6 +73,7 @@ def never_run_in_doubt(invocation: Any, home: Any, job_id: str, *, here: bool) -
         (recovery, "_settle", lose_what_was_running),
         (attach, "_settle", run_here_on_any_error),
         (attach, "_settle", wait_for_it_on_any_error),
+        (queue, "_attempt", any_attempt),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)).rpartition(".")[2],
 )
@@ -90,13 +98,32 @@ def test_worker_that_comes_late() -> None:
     try:
         machine._call(("reply", "reply"), False)
         for _ in range(2):
-            jobs = machine.desk.write(queue.claim, now=2.0, limit=1).result()
-            machine.orders += [(job.id, job.attempt) for job in jobs]
+            claimed = machine.desk.write(queue.claim, now=2.0, limit=1).result()
+            machine.orders += [(job.id, job.attempt) for job in claimed]
             machine.restart()
         for pid, order in enumerate([*machine.orders], 1000):
             machine.processes[pid], machine.began[pid] = order, False
             machine._take(pid)
         machine.orders = []
         machine.never_twice()
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_asked_to_end_with_its_order_given(put_back: bool) -> None:
+    """Cancelled when the next daemon sees that it has not begun; the order begins nothing then."""
+    machine = Machine()
+    try:
+        machine._call(("reply", "reply"), False)
+        (job,) = machine.desk.write(queue.claim, now=2.0, limit=1).result()
+        if put_back:
+            machine.restart()
+        machine._cancel(job.id, withdrawn=False)
+        machine.restart()
+        assert machine.desk.read(queue.get, job.id).state is State.CANCELLED
+        machine.processes[1000], machine.began[1000] = (job.id, job.attempt), False
+        machine._take(1000)
+        assert not machine.begun
     finally:
         machine.teardown()
