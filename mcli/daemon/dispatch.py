@@ -79,6 +79,7 @@ class Dispatcher:
         self.leaving = False
         """It ends now, and nobody is let wait any longer."""
 
+        self._closed = False
         self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
@@ -524,7 +525,8 @@ class Dispatcher:
 
     async def _finish(self, live: Live, attempt: int, outcome: Outcome | None) -> None:
         """Commit how an attempt ended (None: it cannot be known), then tell."""
-        await persist(partial(self._try_to_finish, live, attempt, outcome))
+        async with live.ending:
+            await persist(partial(self._try_to_finish, live, attempt, outcome))
 
     async def _try_to_finish(self, live: Live, attempt: int, outcome: Outcome | None) -> None:
         if not live.is_at(attempt):
@@ -533,7 +535,7 @@ class Dispatcher:
         told = outcome is not None and (outcome.complete or outcome.reason is not None)
         if not told and await self._never_began(live, attempt, outcome):
             waits = outcome is not None and outcome.exit_code == REVOKED_CODE
-            await self._requeue(live, attempt, killed=not waits)
+            await self._back_to_queue(live, attempt, killed=not waits)
             return
         if not live.is_at(attempt):
             return
@@ -541,13 +543,12 @@ class Dispatcher:
         if ending.again_s is not None and live.rewind():
             await self._retry(live, ending, ending.again_s)
         else:
-            await self._end(live, ending)
+            await self._end(live, live.info, ending)
         live.notify()
         self.pump()
 
-    async def _end(self, live: Live, ending: Ending) -> None:
-        assert live.info is not None
-        live.info = await self._finish_row(live.info, ending)
+    async def _end(self, live: Live, info: JobInfo, ending: Ending) -> None:
+        live.info = await self._finish_row(info, ending)
         if live.final:
             if self._live.pop(live.id, None) is not None:  # else it has been told already
                 self._log_bytes += live.size
@@ -573,7 +574,7 @@ class Dispatcher:
         )
         live.info = info
         if info.state is not State.SCHEDULED:
-            await self._end(live, ending)
+            await self._end(live, before, ending)
             return
         live.end_attempt()
         log.info("job.retries job_id=%s attempt=%d in_s=%.1f", info.id, info.attempt, again_s)
@@ -586,7 +587,11 @@ class Dispatcher:
             self.spawn(self._queue_due(max(time.time(), due_at or 0.0)))
 
     async def _queue_due(self, now: float) -> None:
-        come = await asyncio.wrap_future(self._store.write(queue.due, now=now, limit=DUE_MAX))
+        try:
+            come = await asyncio.wrap_future(self._store.write(queue.due, now=now, limit=DUE_MAX))
+        except StoreError as error:
+            log.error("job.waits %s", error)  # for the next look
+            return
         for info in come:
             live = self._live.get(info.id)
             if live is not None:
@@ -622,16 +627,20 @@ class Dispatcher:
         Args:
             killed: Its process, or its worker, has died, and may do so each time.
         """
+        async with live.ending:
+            await self._back_to_queue(live, attempt, killed=killed)
+
+    async def _back_to_queue(self, live: Live, attempt: int, *, killed: bool) -> None:
         if not live.is_at(attempt):
             return
         assert live.info is not None
         if live.stopping:
-            await self._finish(live, attempt, Outcome(reached=False, reason="user"))
+            await self._try_to_finish(live, attempt, Outcome(reached=False, reason="user"))
             return
         live.begins_killed += killed
         if live.begins_killed > BEGINS_MAX:
             dead = Outcome(reached=False, reason="spawn_error", error=BEGINS_KILLED)
-            await self._finish(live, attempt, dead)
+            await self._try_to_finish(live, attempt, dead)
             return
         failpoint.reach("revoked")
         clear(self.home.job(live.id))
@@ -640,7 +649,7 @@ class Dispatcher:
         )
         failpoint.reach("requeued")
         if live.stopping:  # somebody has asked for its end meanwhile
-            await self._finish(live, attempt, Outcome(reached=False, reason="user"))
+            await self._try_to_finish(live, attempt, Outcome(reached=False, reason="user"))
             return
         live.end_attempt()
         log.info("job.requeued job_id=%s", live.id)
@@ -911,6 +920,10 @@ class Dispatcher:
         for live in self._live.values():
             live.notify()
 
+    def close(self) -> None:
+        """Begin nothing any more: the loop ends, and the next daemon finds all as it is."""
+        self._closed = True
+
     async def shutdown(self, kill_jobs: bool) -> None:
         """Stop the daemon; with *kill_jobs* end all jobs first."""
         self.draining = True
@@ -928,6 +941,9 @@ class Dispatcher:
 
     def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
         """Run *work* in the background; what it raises is logged, or ends the daemon."""
+        if self._closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

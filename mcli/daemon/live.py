@@ -37,6 +37,10 @@ class Live:
         self.orphan: Orphan | None = None
         """What looks after it when its worker is dead."""
 
+        self.ending = asyncio.Lock()
+        """Held by whoever brings an attempt to its end: the worker may tell it while somebody finds
+        out, and the store may keep both waiting."""
+
         self.vigil: Vigil | None = None
         """For the end of a worker that is not heard of."""
 

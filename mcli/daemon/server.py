@@ -157,6 +157,7 @@ class _Server:
         dispatcher.pool.close()
         server.stop()
         await web
+        dispatcher.close()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do something to the end of the daemon's life. If it ends before, so does the daemon."""

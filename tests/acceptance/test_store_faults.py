@@ -20,9 +20,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from mcli.daemon.patience import AGAIN_S
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, until
+
+STUBBORN = str(Path(PUPPET).with_name("stubborn.py"))
 
 
 @contextmanager
@@ -112,6 +115,26 @@ def test_locked_store_takes_no_job(stopped: Daemon) -> None:
     after = daemon.puppet("tell").stdout.split()[1]
     assert [job["id"] for job in daemon.jobs()] == [after]
     assert begun(daemon) == ["here", after]
+
+
+def test_end_that_is_told_twice_while_the_store_is_locked(daemon: Daemon, gate: Gate) -> None:
+    """
+    S1: a worker tells that an attempt has failed, the store cannot be written, and the worker dies,
+    so that the daemon finds out once more: the end of the first attempt is not that of the second.
+    """
+    words = [sys.executable, STUBBORN, "again", gate.path, "--detach"]
+    job_id = daemon.run(*words).stdout.strip()
+    first = gate.arrival()
+    with locked(daemon.home.database):
+        first.tell("sys.exit(3)")
+        until(lambda: said(daemon, "job.unwritten"))
+    os.kill(first.ppid, signal.SIGKILL)
+    second = gate.arrival()
+    with daemon.client() as client:  # as long as what waits for the store might still come
+        assert client.wait(job_id, 2 * AGAIN_S)["state"] == "running"
+    second.leave()
+    job = daemon.final(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
 # Damaged, or lost ---------------------------------------------------------------------------
