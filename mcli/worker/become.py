@@ -23,12 +23,14 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mcli import failpoint, replay
+from mcli.capture import Capture
 from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
-from mcli.output import Log, log_size, waiting
+from mcli.output import log_size, waiting
 from mcli.policy import TIMEOUT_CODE, USUAL
+from mcli.scarcity import is_full
 from mcli.standard_input import unread
 from mcli.stream import Stream
 from mcli.ticket import identify, is_held, note_reached, out_of_the_way, take
@@ -204,7 +206,6 @@ class Job:
         for name in ("stdout", "stderr") if self._pipes else ():
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 getattr(sys, name).flush()
-        path = os.path.join(self._folder, "output.log")
         unread = [fd for fd, pipe in self._pipes.items() if _is(fd, pipe.inode)]
         ours = log_size(self._folder) + sum(map(waiting, unread)) + PRINTS_ON_BYTES
         pause_s = FIRST_LOOK_S
@@ -212,28 +213,39 @@ class Job:
             if log_size(self._folder) > ours:
                 return  # a child prints on
             try:
-                log = Log(path)
+                muted = [pipe.stream for pipe in self._pipes.values()] if self._unmute else []
+                capture = Capture(self._folder, muted=muted, unmute=self._unmute, reached=True)
             except BlockingIOError:  # somebody reads; but nobody what the caller has closed
                 unread = [fd for fd in unread if _is_read(fd)]
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LOOK_S)
-            except OSError:  # it is gone, or cannot be opened: it is not kept anyway
-                return
+            except OSError as error:
+                if not is_full(error):  # it is gone, say: it is not kept anyway
+                    return
+                time.sleep(LOOK_S)
             else:
-                self._save_output(log, unread)
+                self._save_output(capture, unread)
 
-    def _save_output(self, log: Log, unread: list[int]) -> None:
+    def _save_output(self, capture: Capture, unread: list[int]) -> None:
+        """Store what waits, if need be when the disk has room again."""
+        told: str | None = None
         try:
-            for fd in unread:
-                with open(_reader(fd), "rb") as reader:
-                    data = reader.read(waiting(fd))
-                data = data.rpartition(self._unmute)[2] if self._unmute else data
-                if data:
-                    log.append(self._pipes[fd].stream, data)
-        except OSError as error:  # a full disk
-            self._outcome.error = self._outcome.error or f"output is missing: {error.strerror}"
+            while True:
+                for fd in unread:
+                    with open(_reader(fd), "rb", buffering=0) as reader:
+                        capture.catch_up(self._pipes[fd].stream, reader.fileno())
+                if not capture.full:
+                    capture.release()
+                if capture.again_at is None:
+                    break
+                time.sleep(max(0.0, capture.again_at - time.monotonic()))
+                capture.try_again()
+            told = capture.missing()
+        except OSError as error:
+            told = f"output is missing: {error.strerror}"
         finally:
-            log.close()
+            capture.log.close()
+        self._outcome.error = self._outcome.error or told
 
     def _withhold_input(self) -> None:
         """What the caller has not read is for the body: the program that leads there gets none."""

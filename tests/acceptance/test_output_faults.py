@@ -12,13 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from mcli import frames
+from mcli import family, frames
 from mcli.handle import Job
 from mcli.output import HEAD
 from mcli.stream import Stream, gap
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, ended, gone, halt, lines, until
+from .daemon import (
+    DEADLINE_S,
+    PROGRAMS,
+    PUPPET,
+    Daemon,
+    Gate,
+    ended,
+    files,
+    gone,
+    halt,
+    lines,
+    until,
+)
 
 LIMITED = str(PROGRAMS / "limited.py")
 LARGE = 1 << 20
@@ -137,6 +149,26 @@ def test_detached_job_waits_for_room(tight: Daemon, gate: Gate) -> None:
         assert inside.gone()
         assert tight.job(job_id)["state"] == "running"
     assert tight.final(job_id)["state"] == "succeeded"
+    assert tight.output(job_id) == "x" * 50000
+
+
+def test_job_that_is_alone_waits_for_room(tight: Daemon, gate: Gate) -> None:
+    """
+    The same with neither daemon nor worker: the job stores what it has printed last by itself.
+    """
+    job_id = tight.submit("obey", gate.path)
+    inside = gate.arrival()
+    tight.kill9()
+    kill_worker(inside.ppid)
+    log = Path(tight.home.job(job_id), "output.log")
+    with full(tight):
+        inside.do("sys.stdout.write('x' * 50000)")
+        inside.leave()
+        until(lambda: not family.lives(inside.pid) or str(log) in files(inside.pid))
+    assert gone(inside.pid)
+    tight.start()
+    job = tight.final(job_id)
+    assert (job["state"], job["error"]) == ("succeeded", None)
     assert tight.output(job_id) == "x" * 50000
 
 
