@@ -35,6 +35,7 @@ POINTS: Final = {
     "requeued": "daemon: that job is back in the queue, and nobody told",
     "stopping": "daemon: that a job is to end is committed, and its process not told",
     "recovered": "daemon: it has settled what the one before left running, and claims nothing yet",
+    "connected": "worker: the daemon has taken its connection, and does not know whose it is",
     "ordered": "worker: it is told to start an attempt, and has not",
     "heard": "worker: it has been told by the job that its body is next, and tells nobody",
     "forked": "daemon, or worker: the process of the attempt exists",

@@ -213,6 +213,7 @@ class Pool:
                 self._on_frame(worker, kind, payload)
             elif kind == frames.READY and payload["protocol"] == PROTOCOL:
                 worker = self._register(link, payload)
+                self._employ(worker, payload["jobs"])  # it may be found dead already
             else:
                 link.close()
 
@@ -239,15 +240,20 @@ class Pool:
                 "worker.import_failed pid=%d app=%s error=%r", worker.pid, worker.app, failed
             )
         self._workers.append(worker)
-        self._on_ready(worker, payload["jobs"])
+        return worker
+
+    def _employ(self, worker: Worker, jobs: list[dict[str, Any]]) -> None:
+        """It brings *jobs*, and is given those that have waited for it."""
+        self._on_ready(worker, jobs)
         starting = self._starting.pop(worker.pid, None)
         if starting is not None:
             starting.settle()
-            if starting.owner is not None:  # it was started with this one's environment
-                self._give(starting.owner, worker)
+            if starting.owner is not None and not worker.link.closed:
+                self._give(starting.owner, worker)  # it was started with this one's environment
+            elif starting.owner is not None:
+                self.place(starting.owner)
             for job in starting.waiting:
                 self.place(job)
-        return worker
 
     def catch_up(self) -> None:
         """Hear all that workers have told until now."""

@@ -116,6 +116,7 @@ class Worker:
         connection.setblocking(False)
         self._socket, self._decoder, self._outbox = connection, frames.Decoder(), bytearray()
         self._selector.register(connection, selectors.EVENT_READ, self._receive)
+        failpoint.reach("connected")
         self._tell(
             frames.READY,
             protocol=PROTOCOL,

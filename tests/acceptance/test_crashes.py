@@ -174,6 +174,29 @@ def test_job_killed_while_no_daemon_lives(daemon: Daemon, gate: Gate) -> None:
     assert (job["state"], job["reason"], job["signal"]) == ("failed", "signal", 9)
 
 
+def test_worker_killed_before_it_is_heard_of(daemon: Daemon) -> None:
+    """
+    It has said that it is ready, and is dead when the daemon hears that: another begins the job.
+    """
+    caller = daemon.begin_puppet("tell", env={"MCLI_FAILPOINT": "connected:stop"})
+    worker = daemon.halted()
+    with daemon.client() as client:
+        client.status()  # it has been round its loop, and taken the connection
+    halt(daemon.pid)
+    go_on({worker})
+    until(lambda: is_asleep(worker))
+    with ended(worker):
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: daemon.let_on() or caller.poll() is not None)
+    assert caller.returncode == 0
+    assert len(daemon.starts()) == 1
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether it waits for something to happen."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def test_workers_of_a_dead_daemon_end(daemon: Daemon) -> None:
     """
     A worker with neither daemon nor job ends by itself.

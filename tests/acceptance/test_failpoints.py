@@ -76,6 +76,8 @@ CASES: Final = [
     *cases("daemon", "revoked requeued"),
     *cases("daemon", "stopping", kill=ENDED, stop=ENDED, **{"raise": ENDED}),
     *cases("recovery", "revoked requeued recovered"),
+    # Each one fails: its caller runs it, when some have.
+    *cases("worker", "connected"),
     *cases("worker", "ordered forked shared begun heard reaped outcome-kept"),
     # A bug there is met again: its caller runs it, when twenty tries have come to nothing.
     *cases("job", "received"),
@@ -100,6 +102,9 @@ PASSAGES: Final = {("daemon", "kill"): (1, 2), ("worker", "kill"): (2,), ("worke
 Which passage of its point is the one. A job or a caller passes each once in its life. A worker
 that fails at its first order would be followed by one that does, and so on.
 """
+
+ONCE: Final = ("connected",)
+"""Points that a worker, too, passes once in its life."""
 
 HELD: Final = ("recv", "pre-commit")
 """A daemon that stands still there is let go on only when its caller has lost patience."""
@@ -348,7 +353,8 @@ def test_failing_at(stage: Stage, case: Case) -> None:
     fail = FAIL[case.point if own else case.process]
     stage.watching = case.action == "stop" or fail in (fail_daemon_putting_back, fail_job)
     try:
-        for passage in PASSAGES.get((case.process, case.action), (1,)) if not own else (1,):
+        once = own or case.point in ONCE
+        for passage in (1,) if once else PASSAGES.get((case.process, case.action), (1,)):
             told = fail(stage, case, passage)
             assert told.code in case.codes, told
             stage.rest()
