@@ -137,6 +137,20 @@ def test_end_that_is_told_twice_while_the_store_is_locked(daemon: Daemon, gate: 
     assert (job["state"], job["attempt"]) == ("succeeded", 2)
 
 
+def test_time_that_comes_while_the_store_is_locked(daemon: Daemon) -> None:
+    """
+    S1: a job that is to be tried again waits for the store, and is tried then.
+    """
+    words = ["--retries", "1", "--retry-delay", "1s", "--", "sh", "-c", "exit 3"]
+    job_id = daemon.mcli("run", "--detach", *words).stdout.strip()
+    until(lambda: daemon.job(job_id)["state"] == "scheduled")
+    with locked(daemon.home.database):
+        until(lambda: said(daemon, "job.waits cannot use the store"))
+    job = daemon.final(job_id)
+    assert (job["state"], job["exit_code"], job["attempt"]) == ("failed", 3, 2)
+    assert not said(daemon, "task.failed")
+
+
 # Damaged, or lost ---------------------------------------------------------------------------
 
 
