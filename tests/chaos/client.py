@@ -5,7 +5,6 @@ A client in a storm: submits jobs until its standard input ends, and notes what 
 cannot be known; ``X tag code bytes-right`` a routed run that ended.
 """
 
-import os
 import random
 import select
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 import mcli
 from mcli.errors import MCLIError, OutcomeUnknown
 
-from .program import again, expected, work
+from .program import add, again, expected, work
 
 PROGRAM = (str(Path(__file__).with_name("program.py")), "work")
 OTHER = ("-m", "mcli", "run", "--", "sh", str(Path(__file__).with_name("program.sh")))
@@ -37,9 +36,7 @@ REFUSED_S = 0.05
 
 
 def note(*words: object) -> None:
-    fd = os.open(os.environ["NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(fd, (" ".join(map(str, words)) + "\n").encode())
-    os.close(fd)
+    add("NOTES", " ".join(map(str, words)))
 
 
 def submit(command: Any, tag: str, lines: int, pause: float) -> bool:

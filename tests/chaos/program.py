@@ -20,12 +20,22 @@ STEP: Final = 100
 """Lines after which it notes how many there are."""
 
 
+LINE_BYTES: Final = 128
+"""Of each line that is noted; a page is a multiple of it."""
+
+
 def note(kind: str, tag: str, lines: int) -> None:
     """One line at the end of the ledger, whole whatever happens."""
     job, attempt = os.environ.get("MCLI_JOB_ID", "here"), os.environ.get("MCLI_ATTEMPT", "0")
-    line = f"{kind} {tag} {job} {attempt} {os.getpid()} {time.time()} {lines}\n"
-    fd = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(fd, line.encode())
+    add("LEDGER", f"{kind} {tag} {job} {attempt} {os.getpid()} {time.time()} {lines}")
+
+
+def add(variable: str, line: str) -> None:
+    """To the file that the variable names. No line crosses a page: at the border of one, SIGKILL
+    ends a write half-way.
+    """
+    fd = os.open(os.environ[variable], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, line.ljust(LINE_BYTES - 1).encode() + b"\n")
     os.close(fd)
 
 

@@ -1,6 +1,6 @@
 # What any program does in a storm: as ``work`` of program.py, with no Python in it.
 note() {
-    echo "$1 $tag ${MCLI_JOB_ID:-here} ${MCLI_ATTEMPT:-0} $$ $(date +%s.%N) $2" >> "$LEDGER"
+    printf '%-127s\n' "$1 $tag ${MCLI_JOB_ID:-here} ${MCLI_ATTEMPT:-0} $$ $(date +%s.%N) $2" >> "$LEDGER"
 }
 tag=$1 lines=$2 pause=$3 number=0
 note S 0
