@@ -79,7 +79,6 @@ class Dispatcher:
         self.leaving = False
         """It ends now, and nobody is let wait any longer."""
 
-        self._closed = False
         self.troubles = Troubles()
         self.stop_requested: Callable[[], None] = lambda: None
         self._store = store
@@ -920,10 +919,6 @@ class Dispatcher:
         for live in self._live.values():
             live.notify()
 
-    def close(self) -> None:
-        """Begin nothing any more: the loop ends, and the next daemon finds all as it is."""
-        self._closed = True
-
     async def shutdown(self, kill_jobs: bool) -> None:
         """Stop the daemon; with *kill_jobs* end all jobs first."""
         self.draining = True
@@ -941,9 +936,6 @@ class Dispatcher:
 
     def spawn(self, work: "Coroutine[Any, Any, object]") -> None:
         """Run *work* in the background; what it raises is logged, or ends the daemon."""
-        if self._closed:
-            work.close()
-            return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

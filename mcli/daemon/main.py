@@ -82,7 +82,7 @@ def serve(
 
         entries = found(apps, _here(), apps_from)
         given = {name: str(getattr(settings, name)) for name, text in options.items() if text}
-        return run(settings, home, entries, given, i_know=i_know)
+        run(settings, home, entries, given, i_know=i_know)
     except MCLIError as error:
         report.tell_failure(error)
         return error.exit_code

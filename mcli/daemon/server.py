@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from mcli import failpoint
 from mcli.appbook import Entry
@@ -53,8 +53,8 @@ _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 
 def run(
     settings: Settings, home: Home, apps: list[Entry], given: dict[str, str], *, i_know: bool
-) -> int:
-    """Be the daemon of *home*, whose lock is ours, until told to stop; the exit code.
+) -> NoReturn:
+    """Be the daemon of *home*, whose lock is ours, until told to stop: that ends this process.
 
     Args:
         apps: Those that it has from its start on.
@@ -64,7 +64,7 @@ def run(
     Raises:
         MCLIError: It cannot be.
     """
-    return asyncio.run(_Server(settings, home, apps, given, i_know).run())
+    asyncio.run(_Server(settings, home, apps, given, i_know).run())
 
 
 class _Server:
@@ -84,8 +84,12 @@ class _Server:
         self._stop = asyncio.Event()
         self._notices = Notices()
 
-    async def run(self) -> int:
-        """Start, serve, stop."""
+    async def run(self) -> NoReturn:
+        """Start, serve, stop; and end the process, whatever tasks and threads are still about.
+
+        What they have not written the next daemon does again. Here they would be in the way: they
+        find the store closed.
+        """
         os.chdir("/")
         watch_for_bugs(asyncio.get_running_loop())
         _become_subreaper()
@@ -101,7 +105,8 @@ class _Server:
             store.close()
             self._clear()
         log.info("daemon.stopped")
-        return 0
+        logging.shutdown()
+        os._exit(0)
 
     async def _serve(self, store: Store, bound: Bound, token: str, webhooks: Webhooks) -> None:
         dispatcher = Dispatcher(self._home, self._settings, store)
@@ -157,7 +162,6 @@ class _Server:
         dispatcher.pool.close()
         server.stop()
         await web
-        dispatcher.close()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do something to the end of the daemon's life. If it ends before, so does the daemon."""

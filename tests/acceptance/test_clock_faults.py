@@ -208,7 +208,7 @@ BY_DATE = {
         "Dispatcher.earlier": 1,  # whether a key is older than a day
         "Dispatcher._submit": 1,
         "Dispatcher._claim": 1,
-        "Dispatcher._requeue": 1,
+        "Dispatcher._back_to_queue": 1,
         "Dispatcher._finish_row": 1,
         "Dispatcher.cancel": 1,
         # Due at a date: of a wait that this daemon has seen begin, the loop's clock tells the end.

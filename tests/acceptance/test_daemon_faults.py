@@ -166,6 +166,35 @@ def test_loop_that_hangs(stopped: Daemon) -> None:
     assert [start[0] for start in stopped.starts()] == ["here"]
 
 
+STUBBORN = """
+import asyncio
+from mcli.daemon.dispatch import Dispatcher
+
+async def go_on():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+def pump_and_go_on(self, pump=Dispatcher.pump):
+    pump(self)
+    self.spawn(go_on())
+
+Dispatcher.pump = pump_and_go_on
+"""
+
+
+def test_task_that_goes_on(stopped: Daemon) -> None:
+    """
+    D10: a daemon that was told to stop ends, whatever is under way in it and does not heed that.
+    """
+    start_changed(stopped, STUBBORN)
+    stopped.puppet("tell")
+    stopped.stop()
+    assert exit_code(stopped) == 0
+
+
 def test_loop_that_lets_nobody_else_run(stopped: Daemon) -> None:
     """
     D12: a loop that hangs in C code keeps the watchdog from looking too: the kernel ends it.
