@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 from mcli import failpoint, family, queue
-from mcli.card import read_attempt, read_began_ticks, read_pipes, read_worker
+from mcli.card import read_attempt, read_began_ticks, read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.verdict import Ending, ending_of, policy_of
 from mcli.home import Home
 from mcli.invocation import Invocation
@@ -100,7 +100,7 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     if job.pid is None:  # the one before did not come to write it down
         this: dict[str, Any] = {"job_id": job.id, "attempt": job.attempt}
         store.write(queue.started, **this, pid=owner.pid, worker_pid=read_worker(folder)).result()
-    if owner.alive():
+    if owner.alive() or _worker_lives(folder):  # which may know more than it has come to store
         return True
     outcome = read_outcome(folder, job.attempt)
     lost = _why(owner)
@@ -113,6 +113,11 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
             return True
     _end(job, store, home, ending_of(job, outcome, _repeatable(invocation), lost=lost))
     return False
+
+
+def _worker_lives(folder: str) -> bool:
+    pid, ticks = read_worker(folder), read_worker_ticks(folder)
+    return pid is not None and ticks is not None and started_ticks(pid) == ticks
 
 
 def _invocation(job: JobInfo, store: Store) -> Invocation | None:

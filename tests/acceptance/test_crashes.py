@@ -357,6 +357,22 @@ def test_program_and_worker_gone_at_once(daemon: Daemon, tmp_path: Path) -> None
     assert daemon.output(job_id) == "ran\n"
 
 
+def test_end_that_only_the_worker_has_seen(stopped: Daemon) -> None:
+    """
+    The next daemon waits for what it tells of a program, which has written nothing itself.
+    """
+    words = ["run", "--detach", "--", "sh", "-c", "echo ran; exit 7"]
+    armed = {"MCLI_FAILPOINT": "reaped:stop"}
+    job_id = stopped.start().mcli(*words, env=armed).stdout.strip()
+    worker = stopped.halted()
+    stopped.kill9()
+    stopped.start()
+    go_on({worker})
+    job = stopped.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("failed", 7)
+    assert stopped.output(job_id) == "ran\n"
+
+
 def test_end_that_only_the_daemon_has_seen(stopped: Daemon) -> None:
     """
     It is written down before anything else: the next daemon knows what a program came to whose
