@@ -396,6 +396,7 @@ def test_read_only_file_system(small: Daemon) -> None:
     job_id = small.start().submit("tell")
     small.final(job_id)
     small.stop()
+    assert small.alone()  # its worker too has closed the daemon's log
     subprocess.run(["mount", "-o", "remount,ro", root], check=True)
     try:
         told = small.mcli("daemon", "start", "--port", "0", code=125).stderr
