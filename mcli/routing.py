@@ -12,14 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from mcli import replay
-from mcli.errors import (
-    BadSetting,
-    DaemonDied,
-    DaemonError,
-    DaemonNotRunning,
-    MCLIError,
-    OutcomeUnknown,
-)
+from mcli.errors import BadSetting, DaemonDied, DaemonError, DaemonNotRunning, MCLIError
 
 if TYPE_CHECKING:
     from mcli.decorators import Background
@@ -134,8 +127,6 @@ class Passage:
         here = self._background.fallback_to_local and not self._detach
         try:
             end = attach.run(invocation, detach=self._detach, here=here)
-        except OutcomeUnknown:
-            raise
         except DaemonError as error:
             if not here:
                 raise

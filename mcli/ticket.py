@@ -156,6 +156,15 @@ def is_held(folder: str, attempt: int) -> bool:
         return False
 
 
+def is_over(folder: str, attempt: int) -> bool:
+    """Whether a process had it, and has ended."""
+    try:
+        owner = holder(folder, attempt)
+    except FileNotFoundError:
+        return False  # nobody has begun: its worker is about to
+    return owner is not None and not owner.alive()
+
+
 def newest(folder: str) -> int:
     """The highest attempt whose ticket was taken, or revoked; 0 if none was."""
     try:

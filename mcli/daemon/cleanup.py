@@ -22,7 +22,7 @@ from mcli.home import Home
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import read_outcome
 from mcli.states import State
-from mcli.ticket import holder
+from mcli.ticket import is_over
 
 PAGE: Final = 500
 RUNS: Final = (State.RUNNING, State.STOPPING)
@@ -75,12 +75,7 @@ def lives(job: JobInfo, home: Home) -> bool:
     """Whether its process is there, or may still come."""
     if job.route == "local":
         return caller_lives(job, home)
-    folder = home.job(job.id)
-    try:
-        owner = holder(folder, job.attempt)
-    except FileNotFoundError:
-        return True  # nobody has begun: its worker is about to
-    return owner is None or owner.alive()
+    return not is_over(home.job(job.id), job.attempt)
 
 
 def _end(job: JobInfo, folder: str) -> State:

@@ -47,7 +47,7 @@ from mcli.scarcity import is_full, is_scarce
 from mcli.settings import Settings
 from mcli.states import State
 from mcli.store.store import Store
-from mcli.ticket import REVOKED_CODE, clear, holder, is_held, is_taken, revoke
+from mcli.ticket import REVOKED_CODE, clear, is_held, is_over, is_taken, revoke
 from mcli.version import PROTOCOL, __version__
 
 if TYPE_CHECKING:
@@ -782,7 +782,7 @@ class Dispatcher:
         while live.is_at(attempt) and (left := deadline - time.monotonic()) > 0:
             await live.changed(left)  # whoever looks after it is about to tell its end
         folder = self.home.job(job_id)
-        if live.is_at(attempt) and is_taken(folder, attempt) and not _lives(folder, attempt):
+        if live.is_at(attempt) and is_over(folder, attempt):
             await self._finish(live, attempt, read_outcome(folder, attempt))
         return self.get(job_id)
 
@@ -952,11 +952,6 @@ def _seen(info: JobInfo) -> JobInfo:
     if info.pid is None or info.state not in (State.RUNNING, State.STOPPING):
         return info
     return replace(info, condition=family.condition(info.pid))
-
-
-def _lives(folder: str, attempt: int) -> bool:
-    owner = holder(folder, attempt)
-    return owner is None or owner.alive()
 
 
 def _accept(conn: "Connection", /, **columns: Any) -> queue.Accepted:

@@ -399,11 +399,12 @@ class Orphan:
         )
 
     async def _keep(self, outcome: Outcome) -> None:
-        """Write it down, if it is that of an attempt which has begun."""
+        """Write it down, if it is that of an attempt which has begun, and not what that wrote."""
         folder, attempt = self._folder, self._info.attempt
         outcome.pid = self._pid
         with contextlib.suppress(OSError):  # the store is told as well
-            if has_begun(folder, attempt, outcome.exit_code):
+            written = read_outcome(folder, attempt)
+            if outcome != written and has_begun(folder, attempt, outcome.exit_code):
                 await asyncio.to_thread(write_outcome, folder, attempt, outcome)
 
     async def _hunt(self) -> None:

@@ -2,7 +2,7 @@
 What a new daemon makes of the jobs that the one before it left running.
 
 Done before the first claim, in pages, and may be done twice: an attempt whose ticket is
-free never began and is put back; one whose process lives is adopted; one that left an
+free never began and is put back; one whose process or worker lives is adopted; one that left an
 outcome is finished from it; of the rest it cannot be known how they ended.
 """
 

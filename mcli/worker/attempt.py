@@ -305,7 +305,7 @@ class Attempt:
         written = read_outcome(self.order.folder, self.order.attempt)
         outcome = written or Outcome(reached=self.reached, policy=self._policy)
         code = os.waitstatus_to_exitcode(status)
-        begun = has_begun(self.order.folder, self.order.attempt, code)
+        begun = written is not None or has_begun(self.order.folder, self.order.attempt, code)
         before = (outcome.exit_code, outcome.signal, outcome.reason)
         outcome.exit_code, outcome.signal = (code, None) if code >= 0 else (None, -code)
         outcome.reason = self._reason or outcome.reason
