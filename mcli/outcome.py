@@ -41,6 +41,9 @@ class Outcome:
     named: bool = False
     """An exception ended it that its command wants to be tried again after."""
 
+    unstored: bool = False
+    """There was no room yet for what it had printed last, which is in its pipes."""
+
     policy: dict[str, Any] = field(default_factory=dict)
     """``policy.Policy`` as a document, where the command itself was the first to tell it."""
 

@@ -357,9 +357,12 @@ class Orphan:
         Told when nothing of it lives any more, and all that it has printed is stored.
         """
         self._over = True
-        self._drained()  # first: whoever reads an outcome believes that all is stored
+        stored = self._drained()  # first: whoever reads an outcome believes that all is stored
         outcome = self._complete(status)
+        # Where it tells that there was no room, and nobody has held the pipes, the rest is gone.
+        gone = outcome is not None and outcome.unstored and bool(self._streams.missing)
         if outcome is not None:
+            outcome.unstored = gone or not stored
             await self._keep(outcome)  # nobody could find out again
         if not policy_of(self._invocation, outcome).leave_children:
             await self._hunt()
@@ -367,8 +370,10 @@ class Orphan:
             await asyncio.sleep(LOOK_S)
         told = self._capture.missing()
         self.close()  # when nothing can fail any more: all this may have to be done again
-        if outcome is not None and told and outcome.exit_code == 0:
-            outcome.error = told
+        if outcome is not None:
+            outcome.unstored = gone
+            if told and outcome.exit_code == 0:
+                outcome.error = told
             await self._keep(outcome)
         return outcome
 

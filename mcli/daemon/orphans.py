@@ -17,7 +17,7 @@ from mcli.card import Pipes, read_pipes, read_worker, read_worker_ticks
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Orphan, Streams
 from mcli.daemon.patience import Vigil, insist, persist
-from mcli.family import traces
+from mcli.family import holding
 from mcli.home import Home
 from mcli.outcome import Outcome, read_outcome
 from mcli.settings import Settings
@@ -139,7 +139,7 @@ class Orphans:
             live.reach()
         if live.streams.missing & pipes.inodes.keys():
             alive = process is not None and process.alive()
-            have = {live.info.pid} if alive else traces().of(live.id, pipes.inodes.values())
+            have = {live.info.pid} if alive else holding(pipes.inodes.values())
             live.streams.reopen(pipes, have)
         orphan = Orphan(
             live.info,

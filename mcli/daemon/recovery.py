@@ -104,6 +104,8 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
         return True
     outcome = read_outcome(folder, job.attempt)
     lost = _why(owner)
+    if outcome is not None and outcome.unstored and lost is not Reason.REBOOT:
+        return True  # its caller may hold the pipes that have the rest
     invocation = _invocation(job, store)
     known = invocation is not None or outcome is not None
     hunted = known and not policy_of(invocation, outcome).leave_children

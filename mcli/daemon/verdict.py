@@ -23,6 +23,11 @@ NEVER_RUN: Final = (Reason.NOT_REACHED, Reason.SPAWN_ERROR, Reason.INPUT_LOST)
 """The body was not begun, and nobody has asked for the end: its caller may still run it itself."""
 
 
+UNSTORED: Final = (
+    "what it printed last could not be kept: the disk was full, and its worker is gone"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt ended, and whether another one follows."""
@@ -83,7 +88,7 @@ def ending_of(
             exit_code=code,
             signal=outcome.signal,
             result_json=json.dumps(outcome.result) if kept else None,
-            error=outcome.error,
+            error=outcome.error or (UNSTORED if outcome.unstored else None),
         )
     if invocation is None:
         return ending

@@ -313,9 +313,10 @@ class Attempt:
         if self.order.invocation.app.kind == "exec":  # it writes none, and may end with any code
             outcome.complete = begun
         self._outcome = outcome
-        self.catch_up()  # first: whoever reads that it is complete believes that all is stored
+        self.catch_up()  # first: whoever reads an outcome believes that all is stored
         told = (outcome.exit_code, outcome.signal, outcome.reason)
         if begun and (written is None or before != told):
+            outcome.unstored = self.capture.full
             self._write(outcome)
         return True
 
@@ -354,9 +355,9 @@ class Attempt:
         """What it came to, when all that it has printed is stored."""
         outcome = self._outcome
         assert outcome is not None
-        told = self.capture.missing()
-        if told and outcome.exit_code == 0:
-            outcome.error = told
+        told = self.capture.missing() if outcome.exit_code == 0 else None
+        if told or outcome.unstored:
+            outcome.error, outcome.unstored = told or outcome.error, False
             self._write(outcome)
         return outcome
 

@@ -172,6 +172,60 @@ def test_job_that_is_alone_waits_for_room(tight: Daemon, gate: Gate) -> None:
     assert tight.output(job_id) == "x" * 50000
 
 
+@pytest.mark.parametrize("killed", ["worker", "worker, then daemon", "both"])
+def test_program_whose_end_waits_for_room(tight: Daemon, killed: str) -> None:
+    """
+    Whoever is killed while the end of a program waits for room takes nothing along: its end is
+    known, and what it has printed last is in the pipe that its caller holds.
+    """
+    caller = tight.begin(sys.executable, "-m", "mcli", *last_words(tight))
+    until(lambda: tight.jobs() and tight.job()["worker_pid"])
+    job_id, worker = tight.job()["id"], tight.job()["worker_pid"]
+    if killed == "worker, then daemon":
+        kill_worker(worker)
+    with full(tight):
+        say_last_words(tight, job_id)
+        if killed != "worker, then daemon":
+            kill_worker(worker)
+        if killed != "worker":
+            tight.kill9()
+    if killed != "worker":
+        tight.start()
+    assert caller.communicate(timeout=DEADLINE_S) == ("x" * 50000, "")
+    job = tight.final(job_id)
+    assert (job["state"], job["error"], caller.returncode) == ("succeeded", None, 0)
+    assert tight.output(job_id) == "x" * 50000
+
+
+def test_end_that_has_waited_for_room_in_vain(tight: Daemon) -> None:
+    """
+    Where nobody holds the pipes any more, the job says that output is missing.
+    """
+    job_id = tight.mcli(*last_words(tight, "--detach")).stdout.strip()
+    until(lambda: tight.job(job_id)["worker_pid"])
+    worker = tight.job(job_id)["worker_pid"]
+    with full(tight):
+        say_last_words(tight, job_id)
+        kill_worker(worker)
+        tight.kill9()
+    tight.start()
+    job = tight.final(job_id)
+    assert (job["state"], job["exit_code"]) == ("succeeded", 0)
+    assert "what it printed last could not be kept" in job["error"]
+
+
+def last_words(daemon: Daemon, *options: str) -> tuple[str, ...]:
+    """Of ``mcli``: a program that prints 50000 bytes and ends, when it is told to."""
+    os.mkfifo(daemon.cwd / "go")
+    return ("run", *options, "--", "sh", "-c", "read go < go; head -c 50000 /dev/zero | tr '\\0' x")
+
+
+def say_last_words(daemon: Daemon, job_id: str) -> None:
+    """Until its end is known, and there was no room for them."""
+    (daemon.cwd / "go").write_text("\n")
+    until(Path(daemon.home.job(job_id), "1.outcome").exists)
+
+
 def test_terminal_waits_for_room(tight: Daemon, gate: Gate) -> None:
     """
     The same at a terminal, from which nothing can be moved: what was read is not forgotten.
