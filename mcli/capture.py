@@ -34,6 +34,11 @@ def translates(master: int | None) -> bool:
     return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
 
 
+def _open_end(fd: int, mode: int) -> int:
+    """An end of the pipe of which *fd* is one."""
+    return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def _missing(tail: bytes, mark: bytes) -> int:
     """Bytes that have to follow *tail*, at least, for it to end with *mark*."""
     known = range(len(mark), 0, -1)
@@ -87,6 +92,9 @@ class Capture:
         """What was read when the disk turned out to be full, to be stored when it has room."""
 
         self._again_s = AGAIN_S
+        self._anchors: list[tuple[int, int]] = []
+        """Streams that nobody reads any more, and writing ends that keep what is in them."""
+
         self._unkept = 0
         """Bytes that are not in the log, and never will be."""
 
@@ -139,6 +147,34 @@ class Capture:
             for _ in range(READS_MAX):
                 if not self.read(stream, fd):
                     break
+
+    def anchor(self, stream: int, fd: int) -> None:
+        """*fd* is about to be closed, so that who writes there is told.
+
+        What the kernel takes until that is done stays in the pipe, for ``gather``.
+        """
+        if stream != Stream.TTY:
+            with contextlib.suppress(OSError):  # too many files are open: it is as it is
+                self._anchors.append((stream, _open_end(fd, os.O_WRONLY)))
+
+    def gather(self) -> None:
+        """After the end of the job: what it had printed before it could be told."""
+        for stream, writer in list(self._anchors):
+            with contextlib.suppress(OSError):
+                reader = _open_end(writer, os.O_RDONLY)
+                try:
+                    self.catch_up(stream, reader)
+                finally:
+                    os.close(reader)
+                if not self.full:
+                    self._anchors.remove((stream, writer))
+                    os.close(writer)
+
+    def close(self) -> None:
+        """Keep no more."""
+        while self._anchors:
+            os.close(self._anchors.pop()[1])
+        self.log.close()
 
     def _until_mark(self, stream: int, pipe: int) -> bytes:
         """What a withheld pipe has now, up to its mark. What comes after is to be moved: whoever

@@ -438,6 +438,7 @@ class Orphan:
         for fd, each in list(self._streams.fds.items()):
             if each == stream:
                 self._catch_up(fd)
+                self._capture.anchor(stream, fd)
         self._streams.close(stream)
 
     def _drained(self) -> bool:
@@ -446,6 +447,10 @@ class Orphan:
             self._capture.try_again()
         for fd in list(self._streams.fds):
             self._catch_up(fd)
+        size = self._capture.log.size
+        self._capture.gather()
+        if self._capture.log.size != size:
+            self._grew(self._capture.log.size)
         if not self._capture.full:
             self._capture.finish()
             self._capture.release()  # unheard: its worker may have had the mark
@@ -460,4 +465,4 @@ class Orphan:
         for fd in self._streams.fds:
             asyncio.get_running_loop().remove_reader(fd)
             asyncio.get_running_loop().remove_writer(fd)
-        self._capture.log.close()
+        self._capture.close()

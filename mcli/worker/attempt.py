@@ -73,7 +73,7 @@ class Attempt:
                 muted=self.plugs.readers.values() if self.unmute else (),
                 unmute=self.unmute,
             )
-            undo.callback(self.capture.log.close)
+            undo.callback(self.capture.close)
             self.control, self.control_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             undo.pop_all()
         self.capture.line_ends = translates(self.plugs.master)
@@ -107,7 +107,7 @@ class Attempt:
     def discard(self) -> None:
         """Close all that is open for it: it is not begun."""
         self.plugs.discard()
-        self.capture.log.close()
+        self.capture.close()
         os.close(self.control)
         os.close(self.control_end)
 
@@ -153,6 +153,8 @@ class Attempt:
         """Everything that has been printed until now."""
         for fd in only or list(self.plugs.readers):
             self.capture.catch_up(self.plugs.readers[fd], fd)
+        if self.status is not None:
+            self.capture.gather()
 
     def drain(self) -> bool:
         """After the end of the process: the rest of what it has printed; False: it has no room."""

@@ -244,7 +244,7 @@ class Job:
         except OSError as error:
             told = f"output is missing: {error.strerror}"
         finally:
-            capture.log.close()
+            capture.close()
         self._outcome.error = self._outcome.error or told
 
     def _withhold_input(self) -> None:

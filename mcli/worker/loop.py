@@ -213,6 +213,7 @@ class Worker:
             for fd, stream in list(attempt.plugs.readers.items()):
                 if stream == payload["stream"]:
                     attempt.catch_up(fd)  # what the kernel has taken of it is kept
+                    attempt.capture.anchor(stream, fd)
                     self._close(attempt, fd)
         return None
 
@@ -451,7 +452,7 @@ class Worker:
         del self._attempts[attempt.order.job]
         for fd in list(attempt.plugs.readers):
             self._close(attempt, fd)
-        attempt.capture.log.close()
+        attempt.capture.close()
         self._tell(
             frames.ENDED,
             job=attempt.order.job,

@@ -535,3 +535,29 @@ def test_what_was_printed_when_its_reader_went(shared: Daemon, gate: Gate, worke
     inside.leave()
     shared.final(inside.job_id)
     assert shared.output(inside.job_id) == "seen\nunseen\n"
+
+
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_what_there_was_no_room_for_when_its_reader_went(
+    tight: Daemon, gate: Gate, worker: str
+) -> None:
+    """
+    The same on a full disk: the job is told that nobody reads, and what it had printed is kept.
+    """
+    caller = tight.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    if worker == "dead":
+        kill_worker(inside.ppid)
+    halt(caller.pid)
+    inside.do("print('seen', flush=True)")
+    until(lambda: tight.output(inside.job_id) == "seen\n")
+    assert caller.stdout is not None
+    caller.stdout.close()
+    with full(tight):
+        inside.do("sys.stdout.write('x' * 50000); sys.stdout.flush()")
+        os.kill(caller.pid, signal.SIGCONT)
+        inside.do("import select; told = select.poll(); told.register(1, 0); told.poll()")
+    inside.leave()
+    job = tight.final(inside.job_id)
+    assert (job["state"], job["error"]) == ("succeeded", None)
+    assert tight.output(inside.job_id) == "seen\n" + "x" * 50000

@@ -116,3 +116,23 @@ def test_mark_that_somebody_may_have_read(
 def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
+
+
+def test_what_is_printed_while_a_stream_is_closed(tmp_path: Path) -> None:
+    """
+    Between the last look and the end of the reading end the job prints on: that is kept, and
+    then it is told that nobody reads.
+    """
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    capture = Capture(str(tmp_path))
+    os.write(writer, b"before\n")
+    capture.catch_up(OUT, reader)
+    capture.anchor(OUT, reader)
+    os.write(writer, b"meanwhile\n")
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        os.write(writer, b"after\n")
+    os.close(writer)
+    capture.gather()
+    capture.close()
+    assert printed(tmp_path) == b"before\nmeanwhile\n"
