@@ -34,7 +34,7 @@ def translates(master: int | None) -> bool:
     return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
 
 
-def _open_end(fd: int, mode: int) -> int:
+def open_end(fd: int, mode: int) -> int:
     """An end of the pipe of which *fd* is one."""
     return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -92,7 +92,7 @@ class Capture:
         """What was read when the disk turned out to be full, to be stored when it has room."""
 
         self._again_s = AGAIN_S
-        self._anchors: list[tuple[int, int]] = []
+        self.anchors: list[tuple[int, int]] = []
         """Streams that nobody reads any more, and writing ends that keep what is in them."""
 
         self._unkept = 0
@@ -155,25 +155,26 @@ class Capture:
         """
         if stream != Stream.TTY:
             with contextlib.suppress(OSError):  # too many files are open: it is as it is
-                self._anchors.append((stream, _open_end(fd, os.O_WRONLY)))
+                self.anchors.append((stream, open_end(fd, os.O_WRONLY)))
 
     def gather(self) -> None:
         """After the end of the job: what it had printed before it could be told."""
-        for stream, writer in list(self._anchors):
+        for stream, writer in list(self.anchors):
             with contextlib.suppress(OSError):
-                reader = _open_end(writer, os.O_RDONLY)
-                try:
-                    self.catch_up(stream, reader)
-                finally:
-                    os.close(reader)
+                while not self.full and waiting(writer):  # who lives on may print while it is read
+                    reader = open_end(writer, os.O_RDONLY)
+                    try:
+                        self.catch_up(stream, reader)
+                    finally:
+                        os.close(reader)
                 if not self.full:
-                    self._anchors.remove((stream, writer))
+                    self.anchors.remove((stream, writer))
                     os.close(writer)
 
     def close(self) -> None:
         """Keep no more."""
-        while self._anchors:
-            os.close(self._anchors.pop()[1])
+        while self.anchors:
+            os.close(self.anchors.pop()[1])
         self.log.close()
 
     def _until_mark(self, stream: int, pipe: int) -> bytes:

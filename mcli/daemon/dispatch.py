@@ -749,7 +749,7 @@ class Dispatcher:
         if live.orphan is not None:
             self._orphans.tell(live.orphan, kind, payload)
         elif kind == frames.CLOSED and live.streams is not None:
-            live.streams.close(payload["stream"])
+            live.streams.shut(payload["stream"])
         if live.worker is not None:
             live.worker.link.send(kind, {**payload, "job": live.id})
 

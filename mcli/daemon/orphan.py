@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from mcli import family, frames, memory
-from mcli.capture import Capture, translates
+from mcli.capture import Capture, open_end, translates
 from mcli.card import Pipes, has_begun, read_began, read_began_ticks, read_pipes
 from mcli.daemon.patience import AGAIN_S
 from mcli.daemon.verdict import policy_of
@@ -43,6 +43,8 @@ class Streams:
         """Not held: the daemon has had no descriptors left to take them, or was another one."""
 
         self.unmute = unmute
+        self.anchors: list[tuple[int, int]] = []
+        """Of streams that were closed here: see ``Capture.anchor``. Their worker may die, too."""
 
     def take(self, stream: int, fd: int) -> bool:
         """Whether that one was missing, and is held now."""
@@ -65,8 +67,18 @@ class Streams:
                             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                             self.take(wanted.pop(told.st_ino), fd)
 
+    def shut(self, stream: int) -> None:
+        """Read no more of one stream; what is in its pipe by then is kept."""
+        for fd, each in self.fds.items():
+            if each == stream != Stream.TTY:
+                with contextlib.suppress(OSError):  # too many files are open: it is as it is
+                    self.anchors.append((stream, open_end(fd, os.O_WRONLY)))
+        self.close(stream)
+
     def close(self, stream: int | None = None) -> None:
         """Let go of one stream, or of all."""
+        while stream is None and self.anchors:
+            os.close(self.anchors.pop()[1])
         if stream is not None:
             self.missing.discard(stream)
         for fd, each in list(self.fds.items()):
@@ -149,6 +161,9 @@ class Orphan:
             unmute=streams.unmute,
             reached=reached,
         )
+        self._capture.anchors = streams.anchors
+        self._gone = False
+        """What it printed last is nowhere any more."""
 
     def start(self) -> None:
         """Read what it prints, and see to its limits.
@@ -360,9 +375,9 @@ class Orphan:
         stored = self._drained()  # first: whoever reads an outcome believes that all is stored
         outcome = self._complete(status)
         # Where it tells that there was no room, and nobody has held the pipes, the rest is gone.
-        gone = outcome is not None and outcome.unstored and bool(self._streams.missing)
         if outcome is not None:
-            outcome.unstored = gone or not stored
+            self._gone = self._gone or (outcome.unstored and bool(self._streams.missing))
+            outcome.unstored = self._gone or not stored
             await self._keep(outcome)  # nobody could find out again
         if not policy_of(self._invocation, outcome).leave_children:
             await self._hunt()
@@ -371,7 +386,7 @@ class Orphan:
         told = self._capture.missing()
         self.close()  # when nothing can fail any more: all this may have to be done again
         if outcome is not None:
-            outcome.unstored = gone
+            outcome.unstored = self._gone
             if told and outcome.exit_code == 0:
                 outcome.error = told
             await self._keep(outcome)
@@ -438,8 +453,7 @@ class Orphan:
         for fd, each in list(self._streams.fds.items()):
             if each == stream:
                 self._catch_up(fd)
-                self._capture.anchor(stream, fd)
-        self._streams.close(stream)
+        self._streams.shut(stream)
 
     def _drained(self) -> bool:
         """Whether all that was in the streams at its end is stored."""
@@ -454,8 +468,8 @@ class Orphan:
         if not self._capture.full:
             self._capture.finish()
             self._capture.release()  # unheard: its worker may have had the mark
-            if self._capture.full:
-                self._wait_for_room()
+        if self._capture.full:
+            self._wait_for_room()
         return not self._capture.full
 
     def close(self) -> None:
