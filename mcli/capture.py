@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
+from mcli.anchors import Anchors, open_end
 from mcli.output import Log, waiting
 from mcli.scarcity import is_full
 from mcli.stream import Stream
@@ -34,11 +35,6 @@ def translates(master: int | None) -> bool:
     return master is not None and termios.tcgetattr(master)[1] & wanted == wanted
 
 
-def open_end(fd: int, mode: int) -> int:
-    """An end of the pipe of which *fd* is one."""
-    return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
 def _missing(tail: bytes, mark: bytes) -> int:
     """Bytes that have to follow *tail*, at least, for it to end with *mark*."""
     known = range(len(mark), 0, -1)
@@ -58,6 +54,7 @@ class Capture:
         most: Bytes of output that are kept.
         muted: Streams that are not heard until the mark *unmute* comes through them.
         reached: Those marks have been written; who was here before may have read them.
+        anchors: Of streams that were closed before.
     """
 
     def __init__(
@@ -69,6 +66,7 @@ class Capture:
         muted: Iterable[int] = (),
         unmute: bytes = b"",
         reached: bool = False,
+        anchors: Anchors | None = None,
     ) -> None:
         self.log = Log(os.path.join(folder, "output.log"), whole=whole, most=most)
         self.line_ends = False
@@ -92,9 +90,7 @@ class Capture:
         """What was read when the disk turned out to be full, to be stored when it has room."""
 
         self._again_s = AGAIN_S
-        self.anchors: list[tuple[int, int]] = []
-        """Streams that nobody reads any more, and writing ends that keep what is in them."""
-
+        self.anchors = Anchors() if anchors is None else anchors
         self._unkept = 0
         """Bytes that are not in the log, and never will be."""
 
@@ -148,18 +144,9 @@ class Capture:
                 if not self.read(stream, fd):
                     break
 
-    def anchor(self, stream: int, fd: int) -> None:
-        """*fd* is about to be closed, so that who writes there is told.
-
-        What the kernel takes until that is done stays in the pipe, for ``gather``.
-        """
-        if stream != Stream.TTY:
-            with contextlib.suppress(OSError):  # too many files are open: it is as it is
-                self.anchors.append((stream, open_end(fd, os.O_WRONLY)))
-
     def gather(self) -> None:
-        """After the end of the job: what it had printed before it could be told."""
-        for stream, writer in list(self.anchors):
+        """After the end of the job: what it had printed before a stream of it was closed."""
+        for stream, writer in list(self.anchors.ends):
             with contextlib.suppress(OSError):
                 while not self.full and waiting(writer):  # who lives on may print while it is read
                     reader = open_end(writer, os.O_RDONLY)
@@ -168,13 +155,11 @@ class Capture:
                     finally:
                         os.close(reader)
                 if not self.full:
-                    self.anchors.remove((stream, writer))
-                    os.close(writer)
+                    self.anchors.close((stream, writer))
 
     def close(self) -> None:
         """Keep no more."""
-        while self.anchors:
-            os.close(self.anchors.pop()[1])
+        self.anchors.close()
         self.log.close()
 
     def _until_mark(self, stream: int, pipe: int) -> bytes:

@@ -87,25 +87,20 @@ def holds(pid: int, pipes: Collection[int]) -> bool:
     return False
 
 
+def holding(pipes: Collection[int]) -> set[int]:
+    """Processes that have one of the pipes open; who waits for the job is among them."""
+    return {pid for pid in _processes() if holds(pid, pipes)}
+
+
 def written(pid: int) -> set[int]:
     """The pipes, by their inodes, that *pid* can write to."""
-    return _pipes(pid, stat.S_IWUSR)
-
-
-def holding(pipes: Iterable[int]) -> set[int]:
-    """Processes that have one of these pipes, by their inodes; callers of a job are among them."""
-    wanted = set(pipes)
-    return {pid for pid in _processes() if wanted & _pipes(pid, stat.S_IRUSR | stat.S_IWUSR)}
-
-
-def _pipes(pid: int, mode: int) -> set[int]:
     found: set[int] = set()
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 path = f"/proc/{pid}/fd/{name}"
                 kind, _, inode = os.readlink(path).partition(":")
-                if kind == "pipe" and os.lstat(path).st_mode & mode:
+                if kind == "pipe" and os.lstat(path).st_mode & stat.S_IWUSR:
                     found.add(int(inode[1:-1]))
     return found
 

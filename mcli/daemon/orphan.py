@@ -17,7 +17,8 @@ from functools import partial
 from typing import Any
 
 from mcli import family, frames, memory
-from mcli.capture import Capture, open_end, translates
+from mcli.anchors import Anchors
+from mcli.capture import Capture, translates
 from mcli.card import Pipes, has_begun, read_began, read_began_ticks, read_pipes
 from mcli.daemon.patience import AGAIN_S
 from mcli.daemon.verdict import policy_of
@@ -43,8 +44,8 @@ class Streams:
         """Not held: the daemon has had no descriptors left to take them, or was another one."""
 
         self.unmute = unmute
-        self.anchors: list[tuple[int, int]] = []
-        """Of streams that were closed here: see ``Capture.anchor``. Their worker may die, too."""
+        self.anchors = Anchors()
+        """Of streams that were closed: their worker may die, too."""
 
     def take(self, stream: int, fd: int) -> bool:
         """Whether that one was missing, and is held now."""
@@ -70,16 +71,15 @@ class Streams:
     def shut(self, stream: int) -> None:
         """Read no more of one stream; what is in its pipe by then is kept."""
         for fd, each in self.fds.items():
-            if each == stream != Stream.TTY:
-                with contextlib.suppress(OSError):  # too many files are open: it is as it is
-                    self.anchors.append((stream, open_end(fd, os.O_WRONLY)))
+            if each == stream:
+                self.anchors.keep(stream, fd)
         self.close(stream)
 
     def close(self, stream: int | None = None) -> None:
         """Let go of one stream, or of all."""
-        while stream is None and self.anchors:
-            os.close(self.anchors.pop()[1])
-        if stream is not None:
+        if stream is None:
+            self.anchors.close()
+        else:
             self.missing.discard(stream)
         for fd, each in list(self.fds.items()):
             if stream in (None, each):
@@ -160,8 +160,8 @@ class Orphan:
             muted={*streams.fds.values(), *streams.missing} if streams.unmute else (),
             unmute=streams.unmute,
             reached=reached,
+            anchors=streams.anchors,
         )
-        self._capture.anchors = streams.anchors
         self._gone = False
         """What it printed last is nowhere any more."""
 

@@ -23,6 +23,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mcli import failpoint, replay
+from mcli.anchors import open_end
 from mcli.capture import Capture
 from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
@@ -433,7 +434,7 @@ class Job:
 
 def _reader(pipe: int) -> int:
     """The other end of a pipe that this process writes to."""
-    return os.open(f"/proc/self/fd/{pipe}", os.O_RDONLY | os.O_NONBLOCK)
+    return open_end(pipe, os.O_RDONLY)
 
 
 def _is(fd: int, inode: int) -> bool:

@@ -213,7 +213,7 @@ class Worker:
             for fd, stream in list(attempt.plugs.readers.items()):
                 if stream == payload["stream"]:
                     attempt.catch_up(fd)  # what the kernel has taken of it is kept
-                    attempt.capture.anchor(stream, fd)
+                    attempt.capture.anchors.keep(stream, fd)
                     self._close(attempt, fd)
         return None
 

@@ -127,7 +127,7 @@ def test_what_is_printed_while_a_stream_is_closed(tmp_path: Path) -> None:
     capture = Capture(str(tmp_path))
     os.write(writer, b"before\n")
     capture.catch_up(OUT, reader)
-    capture.anchor(OUT, reader)
+    capture.anchors.keep(OUT, reader)
     os.write(writer, b"meanwhile\n")
     os.close(reader)
     with pytest.raises(BrokenPipeError):

@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 
 LAYERS = {
     "words": """
-        allowance amount backoff capture card endpoint errors failpoint family filename
+        allowance amount anchors backoff capture card endpoint errors failpoint family filename
         filesystem frames hole home ids inode invocation job keyboard listener mask memory
         outcome output policy problem retention retry scarcity secret settings standard_input
         states stream ticket url version
