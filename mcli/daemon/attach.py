@@ -12,7 +12,8 @@ from typing import Any, Final
 from mcli import failpoint, frames
 from mcli.daemon import audit
 from mcli.daemon.dispatch import Dispatcher
-from mcli.daemon.link import Link
+from mcli.daemon.headroom import is_beyond
+from mcli.daemon.link import Link, close_all
 from mcli.daemon.live import Live
 from mcli.daemon.verdict import ending
 from mcli.errors import MCLIError, ProtocolMismatch, Refused, RequestError
@@ -27,10 +28,9 @@ log = logging.getLogger("mcli.attach")
 
 BLOCK_BYTES = 1 << 18
 
-TOO_MANY: Final = frames.encode(
-    frames.REFUSED,
-    {"code": Refused.code, "message": "the daemon has as many files open as it may"},
-)
+_TOO_MANY: Final = "the daemon has as many files open as it may"
+
+TOO_MANY: Final = frames.encode(frames.REFUSED, {"code": Refused.code, "message": _TOO_MANY})
 """What a caller is told for whom no descriptor is left: it was not even heard."""
 
 
@@ -111,13 +111,18 @@ class Caller:
             self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
+        invocation = Invocation.parse(payload["invocation"])
+        fds = self._link.take_fds(payload["fds"])
+        if len(fds) < payload["fds"] or any(map(is_beyond, fds)):
+            close_all(fds)
+            raise Refused(_TOO_MANY)
         live = await self._dispatcher.submit(
-            Invocation.parse(payload["invocation"]),
+            invocation,
             job_id=payload["id"],
             priority=CALL_PRIORITY if payload.get("awaited") else 0,
             key=payload.get("key"),
             request=bytes.fromhex(payload.get("request", "")),
-            fds=self._link.take_fds(payload["fds"]),  # last: until now they are the connection's
+            fds=fds,
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})

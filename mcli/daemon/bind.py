@@ -16,6 +16,9 @@ from typing import Final
 from mcli.errors import BadSetting, DaemonError
 from mcli.settings import Settings
 
+WAITING_MAX: Final = 2048
+"""Connections that may wait to be taken."""
+
 SEND_MS: Final = 30_000
 """Milliseconds after which the kernel drops a connection whose other end does not read."""
 
@@ -136,7 +139,7 @@ def _listen(settings: Settings, address: str) -> socket.socket:
             f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
             "choose another with --port N (0 takes a free one) or MCLI_BACKGROUND_PORT"
         ) from error
-    listening.listen(2048)  # before anybody is told the address
+    listening.listen(WAITING_MAX)  # before anybody is told the address
     return listening
 
 

@@ -36,6 +36,6 @@ def load() -> None:
 
 def _load() -> None:
     for name in MODULES:
-        with suppress(ImportError):
+        with suppress(ImportError, OSError):  # too many files are open, say: then later, as ever
             importlib.import_module(name)
     log.info("daemon.loaded")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mcli import frames
+from mcli.daemon.headroom import is_beyond
 
 log = logging.getLogger("mcli.link")
 
@@ -54,7 +55,7 @@ class Link:
 
     def send_bytes(self, data: bytes, fds: list[int] | None = None) -> None:
         if self.closed:
-            _close_all(fds or [])
+            close_all(fds or [])
             return
         if fds:
             # Descriptors go with the first byte of their frame, so it must be the next one sent.
@@ -74,7 +75,7 @@ class Link:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             self._socket.close()
-            _close_all(self._fds + self._out_fds)
+            close_all(self._fds + self._out_fds)
             self._drained.set()
             self._on_close()
 
@@ -124,7 +125,7 @@ class Link:
             while self._outbox and not self.closed:
                 if self._out_fds:
                     sent = socket.send_fds(self._socket, [self._outbox], self._out_fds)
-                    _close_all(self._out_fds)
+                    close_all(self._out_fds)
                     self._out_fds = []
                 else:
                     sent = self._socket.send(self._outbox)
@@ -143,7 +144,7 @@ class Link:
             self._drained.set()
 
 
-def _close_all(fds: list[int]) -> None:
+def close_all(fds: list[int]) -> None:
     for fd in fds:
         with contextlib.suppress(OSError):
             os.close(fd)
@@ -158,7 +159,8 @@ def peer_is_us(connection: socket.socket) -> bool:
 class Listener:
     """A listening unix socket that gives each connection of our own user to *accept*.
 
-    When no descriptors are left, whoever comes is told *refusal*; without one, he has to wait.
+    When none but the last descriptors are left, whoever comes is told *refusal*; without one, he
+    may have those, and has to wait if there are none at all.
     """
 
     def __init__(
@@ -202,10 +204,12 @@ class Listener:
         try:
             while True:
                 connection, _ = self._socket.accept()
-                if peer_is_us(connection):
-                    self._accept(connection)
-                else:
+                if not peer_is_us(connection):
                     connection.close()
+                elif self._refusal and is_beyond(connection.fileno()):
+                    self._refuse(connection)
+                else:
+                    self._accept(connection)
         except BlockingIOError:
             pass
         except OSError as error:  # no descriptors are left
@@ -224,13 +228,16 @@ class Listener:
         self._reserve = -1
         with contextlib.suppress(OSError):
             connection, _ = self._socket.accept()
-            with connection:
-                connection.setblocking(False)
-                connection.send(self._refusal)
-                log.warning("listener.refused %s", os.path.basename(self.path))
+            self._refuse(connection)
         with contextlib.suppress(OSError):
             self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         return self._reserve >= 0
+
+    def _refuse(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            connection.send(self._refusal)
+        log.warning("listener.refused %s", os.path.basename(self.path))
 
     def _resume(self) -> None:
         self._pause = None

@@ -20,6 +20,7 @@ from mcli import family, frames, memory
 from mcli.anchors import Anchors
 from mcli.capture import Capture, translates
 from mcli.card import Pipes, has_begun, read_began, read_began_ticks, read_pipes
+from mcli.daemon.headroom import is_beyond
 from mcli.daemon.patience import AGAIN_S
 from mcli.daemon.verdict import policy_of
 from mcli.invocation import Invocation
@@ -39,8 +40,11 @@ class Streams:
     """The reading ends of a job's streams, kept in case its worker goes."""
 
     def __init__(self, fds: list[int], streams: list[int], unmute: bytes) -> None:
-        self.fds = dict(zip(fds, streams, strict=False))
-        self.missing = set(streams[len(fds) :])
+        shared = dict(zip(fds, streams, strict=False))
+        self.fds = {fd: stream for fd, stream in shared.items() if not is_beyond(fd)}
+        for fd in shared.keys() - self.fds.keys():
+            os.close(fd)
+        self.missing = set(streams).difference(self.fds.values())
         """Not held: the daemon has had no descriptors left to take them, or was another one."""
 
         self.unmute = unmute

@@ -17,12 +17,18 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mcli.daemon.bind import WAITING_MAX
 from mcli.daemon.headers import complete
+from mcli.daemon.headroom import is_beyond
 from mcli.daemon.limits import Limits
 from mcli.problem import MEDIA_TYPE, problem
 
 GRACE_S: Final = 0.25
 """Seconds that open answers get when the daemon stops."""
+
+ACCEPTED_MAX: Final = 4
+"""Connections that are taken at once, before any is looked at: they must not be all that the
+daemon may have open."""
 
 DATE_S: Final = 1.0
 """Seconds after which the date that answers carry is written anew."""
@@ -40,6 +46,11 @@ class WebServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():  # uvicorn has one number for both
+            listening.listen(WAITING_MAX)
 
     def stop(self) -> None:
         """Have ``serve`` return, at once if no answer is open and else after ``GRACE_S``."""
@@ -76,6 +87,7 @@ def web_server(app: ASGIApp, limits: Limits, tls: tuple[str, str] | None = None)
         h11_max_incomplete_event_size=limits.header_max,
         ssl_certfile=certificate,
         ssl_keyfile=key,
+        backlog=ACCEPTED_MAX,
         log_config=None,
         access_log=False,
         log_level="error",  # a warning for each request that cannot be read would fill the log
@@ -96,7 +108,8 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.connections_max:
+        connection = transport.get_extra_info("socket")
+        if len(self.connections) > self.connections_max or is_beyond(connection.fileno()):
             self._answer(503, "too_many_connections", "too many connections; try again")
         else:
             self._patience = self.loop.call_later(self.head_s, self._check_head, None)

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pexpect
 import pytest
@@ -1453,6 +1454,60 @@ def test_too_many_open_files(stopped: Daemon) -> None:
         assert caller.returncode == 0
     assert len(daemon.starts()) == len(callers)
     assert os.path.getsize(daemon.home.log) < 1 << 20
+
+
+SLOW_WORKER = """
+import os, sys
+if "mcli.worker" in sys.orig_argv:
+    open({fifo!r}).close()
+"""
+
+
+def test_callers_leave_room_for_their_worker(stopped: Daemon) -> None:
+    """
+    R1: callers that wait for a worker do not hold the descriptors that it needs to come: who comes
+    when only those are left runs the body itself. All of them end.
+    """
+    daemon = stopped
+    fifo = str(daemon.cwd / "fifo")
+    os.mkfifo(fifo)
+    (daemon.cwd / "sitecustomize.py").write_text(SLOW_WORKER.format(fifo=fifo))
+    daemon.env["PYTHONPATH"] = f"{daemon.cwd}:{PROJECT}"
+    limited(daemon, "-n 40")
+    reader, writer = os.pipe()
+    callers = [daemon.begin_puppet("tell", stdin=reader) for _ in range(25)]
+    os.close(reader)
+    os.close(writer)
+
+    def told() -> int:
+        accepted = Path(daemon.home.log).read_text().count("job.accepted")
+        return accepted + sum(caller.poll() is not None for caller in callers)
+
+    until(lambda: told() == len(callers))
+    with open(fifo, "w"):  # its worker goes on
+        outputs = [caller.communicate(timeout=DEADLINE_S)[0] for caller in callers]
+    assert {caller.returncode for caller in callers} == {0}
+    assert len(daemon.starts()) == len(callers)
+    assert {output.startswith("job None") for output in outputs} == {True, False}
+
+
+def test_http_clients_leave_room(stopped: Daemon) -> None:
+    """
+    R1: HTTP clients cannot hold all descriptors either: who comes when only the last are left is
+    told so. A caller runs the body itself meanwhile.
+    """
+    daemon = stopped
+    limited(daemon, "-n 64")
+    server = urlsplit(json.loads(Path(daemon.home.address).read_text())["url"])
+    place = server.hostname, server.port
+    with ExitStack() as held:
+        for _ in range(64):
+            last = held.enter_context(socket.create_connection(place, timeout=DEADLINE_S))
+        told = last.recv(1 << 16)
+        assert told.startswith(b"HTTP/1.1 503")
+        assert b"too_many_connections" in told
+        assert daemon.puppet("tell").stdout == "job None None\n"
+    until(lambda: daemon.puppet("tell").stdout.startswith("job 0"))
 
 
 def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
