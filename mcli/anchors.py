@@ -8,12 +8,8 @@ long as somebody has a writing end of it; it can be read by then.
 import contextlib
 import os
 
+from mcli.pipe import open_end
 from mcli.stream import Stream
-
-
-def open_end(fd: int, mode: int) -> int:
-    """An end of the pipe of which *fd* is one."""
-    return os.open(f"/proc/self/fd/{fd}", mode | os.O_NONBLOCK)
 
 
 class Anchors:

@@ -603,21 +603,28 @@ class Session:
         """Open the job's pipes: if daemon and worker die at once, it goes on with the next ones.
 
         It would find nobody at the other ends otherwise, and be killed by SIGPIPE, or by SIGHUP
-        at a terminal. Nothing is read here: with the pipes full, it waits.
+        at a terminal. Nothing is read here: with the pipes full, it waits. It does not begin before
+        it has seen that somebody holds them.
         """
+        from mcli.pipe import grip
+
         if not self._is_caller or Stream.TTY in self._closed:
             while masters:
                 os.close(masters.pop())
         if not self._is_caller:
             return
-        self._let_go(Stream.STDOUT, Stream.STDERR)
         for master in masters:
             self._let_go(Stream.TTY)
             self._held[Stream.TTY] = master
         for stream, (path, inode) in ((int(name), pipe) for name, pipe in pipes.items()):
+            held = self._held.get(stream)
+            if stream in self._closed or (held is not None and os.fstat(held).st_ino == inode):
+                continue  # a daemon that is new may not have it: perhaps nobody else has
+            self._let_go(stream)
             with contextlib.suppress(OSError):  # it has ended, say
-                if stream not in self._closed and os.stat(path).st_ino == inode:
+                if os.stat(path).st_ino == inode:
                     self._held[stream] = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+                    grip(self._held[stream])
 
     def _let_go(self, *streams: int) -> None:
         for stream in streams:

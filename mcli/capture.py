@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from mcli.anchors import Anchors, open_end
+from mcli.anchors import Anchors
 from mcli.output import Log, waiting
+from mcli.pipe import open_end
 from mcli.scarcity import is_full
 from mcli.stream import Stream
 

@@ -10,12 +10,12 @@ import contextlib
 import fcntl
 import json
 import os
-import struct
 import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from mcli.errors import UnsafeHome
+from mcli.lock import locker
 
 HIGH_FD: Final = 240
 
@@ -24,9 +24,6 @@ REVOKED_CODE: Final = 121
 
 _REACHED: Final = b"\n"
 """At the end of a ticket: its holder has reached the body."""
-
-# struct flock as Linux has it on 64-bit machines: type, whence, start, length, pid.
-_FLOCK: Final = struct.Struct("hhqqi4x")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +220,6 @@ def lock_holder(path: str) -> int | None:
             "set MCLI_HOME to a directory that you can write to"
         ) from error
     try:
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, *_rest, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return locker(fd)
     finally:
         os.close(fd)
-    return pid if kind != fcntl.F_UNLCK else None

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import sys
@@ -23,13 +22,13 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mcli import failpoint, replay
-from mcli.anchors import open_end
 from mcli.capture import Capture
 from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
 from mcli.output import log_size, waiting
+from mcli.pipe import is_gripped, is_read, open_end
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.scarcity import is_full
 from mcli.standard_input import unread
@@ -43,7 +42,10 @@ from mcli.worker.spare import receive
 ERROR_BYTES: Final = 1 << 16
 FIRST_LOOK_S: Final = 0.0001
 LOOK_S: Final = 0.05
-"""Seconds between two looks whether what was printed has been read."""
+"""Seconds between two looks, at most: whether what was printed has been read, say."""
+
+CALLER_S: Final = 0.2
+"""Seconds in which a caller comes to hold the pipes of its job, if it can at all."""
 
 PRINTS_ON_BYTES: Final = 1 << 18
 """With so many more than its own stored, what still comes is a child's."""
@@ -175,21 +177,44 @@ class Job:
             self._withhold_input()
 
     def _hold_output(self) -> None:
-        """Know its own pipes, and keep their reading ends too if nobody waits for this job.
+        """Know its own pipes, and keep their reading ends too.
 
         With worker and daemon dead at once a write would fail for want of a reader; so it waits
-        for the next daemon, which opens them again. Where somebody waits, his going has to be
-        noticed, as it would be at a pipe of his own.
+        for the next daemon, which opens them again.
         """
-        if self._invocation.app.kind == "exec":
-            return
         for fd, stream in ((1, Stream.STDOUT), (2, Stream.STDERR)):
             if self._invocation.stdio[fd] == "pipe":
                 self._pipes[fd] = Pipe(stream, os.fstat(fd).st_ino)
-                if self._invocation.by_line:
-                    self._held[out_of_the_way(_reader(fd))] = self._pipes[fd].inode
-        if self._held:
+        if self._pipes:
+            self._keep_hold_of_output()
             os.register_at_fork(after_in_child=self._let_go_of_output)
+
+    def _keep_hold_of_output(self) -> None:
+        for fd in self._own_pipes():
+            self._held[out_of_the_way(_reader(fd))] = self._pipes[fd].inode
+
+    def _own_pipes(self) -> list[int]:
+        return [fd for fd, pipe in self._pipes.items() if _is(fd, pipe.inode)]
+
+    def _await_caller(self) -> None:
+        """Before the body: stay until whoever waits for this job holds its pipes, too.
+
+        From then on his going has to be noticed, as it would be at a pipe of his own. Who is late
+        is waited for no longer if somebody reads; else all have been killed, and a daemon comes.
+        """
+        late, pause_s = time.monotonic() + CALLER_S, FIRST_LOOK_S
+        while not (all(map(is_gripped, self._own_pipes())) or self._is_read(late)):
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LOOK_S)
+
+    def _is_read(self, late: float) -> bool:
+        """Whether it is *late*, and somebody else reads what this process prints."""
+        if time.monotonic() < late:
+            return False
+        self._let_go_of_output()
+        read = any(map(is_read, self._own_pipes()))
+        self._keep_hold_of_output()
+        return read
 
     def _let_go_of_output(self) -> None:
         """In a child: for it nothing is different from any other program."""
@@ -207,7 +232,7 @@ class Job:
         for name in ("stdout", "stderr") if self._pipes else ():
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 getattr(sys, name).flush()
-        unread = [fd for fd, pipe in self._pipes.items() if _is(fd, pipe.inode)]
+        unread = self._own_pipes()
         ours = log_size(self._folder) + sum(map(waiting, unread)) + PRINTS_ON_BYTES
         pause_s = FIRST_LOOK_S
         while unread := [fd for fd in unread if waiting(fd)]:
@@ -217,7 +242,7 @@ class Job:
                 muted = [pipe.stream for pipe in self._pipes.values()] if self._unmute else []
                 capture = Capture(self._folder, muted=muted, unmute=self._unmute, reached=True)
             except BlockingIOError:  # somebody reads; but nobody what the caller has closed
-                unread = [fd for fd in unread if _is_read(fd)]
+                unread = [fd for fd in unread if is_read(fd)]
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LOOK_S)
             except OSError as error:
@@ -341,6 +366,9 @@ class Job:
 
     def _reach(self) -> None:
         """The body is next: let the program be heard, and give it its input."""
+        waited_for = bool(self._pipes) and not self._invocation.by_line
+        if waited_for:
+            self._await_caller()
         self._outcome.reached = True
         if self._unmute:
             self._forget_typed()
@@ -350,6 +378,8 @@ class Job:
             failpoint.reach("marked")
             assert self._ticket is not None
             note_reached(self._ticket)  # for whoever comes after a worker that has read the marks
+        if waited_for:
+            self._let_go_of_output()
         self._watch_the_clock()
         self._tell_worker(REACHED)
 
@@ -443,13 +473,6 @@ def _is(fd: int, inode: int) -> bool:
         return os.fstat(fd).st_ino == inode
     except OSError:
         return False
-
-
-def _is_read(pipe: int) -> bool:
-    """Whether anybody has its other end."""
-    poll = select.poll()
-    poll.register(pipe, select.POLLOUT)
-    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def nothing_left() -> bool:

@@ -936,6 +936,52 @@ def test_a_job_that_is_waited_for_outlives_daemon_and_worker(
     assert caller.returncode == 7
 
 
+@pytest.mark.parametrize("point", ["received", "ticketed"])
+@pytest.mark.parametrize("program", [False, True], ids=["python", "program"])
+def test_daemon_and_worker_killed_before_the_caller_holds_its_pipes(
+    stopped: Daemon, gate: Gate, point: str, program: bool
+) -> None:
+    """
+    A job that has just begun stays before its body until its caller, or a daemon, has the pipes
+    that it prints to.
+    """
+    daemon = stopped.start(MCLI_FAILPOINT="forked:kill")  # it knows the process, and tells nobody
+    first = daemon.pid
+    armed = {"MCLI_FAILPOINT": f"{point}:stop", "PYTHONCASE": "a worker of its own"}
+    words = ["obey", gate.path]
+    if program:
+        words = [sys.executable, "-m", "mcli", "run", "--", "env", sys.executable, PUPPET, *words]
+        caller = daemon.begin(*words, env=armed)
+    else:
+        caller = daemon.begin_puppet(*words, env=armed)
+    pid = daemon.halted()
+    assert gone(first)
+    worker = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    with ended(worker):
+        os.kill(worker, signal.SIGKILL)
+    go_on({pid})
+    until(lambda: sleeps(pid))
+    daemon.start()
+    inside = gate.arrival()
+    assert inside.pid == pid
+    inside.do("print('printed', flush=True)")
+    assert lines(caller, 1) == ["printed\n"]
+    daemon.kill9()
+    inside.do("print('alone', flush=True)")  # its caller holds them
+    daemon.start()
+    assert lines(caller, 1) == ["alone\n"]
+    inside.leave()
+    assert caller.communicate(timeout=DEADLINE_S)[0] == ""
+    if not program:  # else nothing tells how it has ended
+        assert caller.returncode == 0
+    assert daemon.job()["state"] == ("lost" if program else "succeeded")
+
+
+def sleeps(pid: int) -> bool:
+    """Whether the process waits for a time that it has set itself."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def test_a_job_at_a_terminal_outlives_daemon_and_worker(daemon: Daemon, gate: Gate) -> None:
     """
     Its caller holds the terminal's other side meanwhile: the next daemon, and the one after

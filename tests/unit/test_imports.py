@@ -26,8 +26,8 @@ PACKAGE = Path(__file__).parents[2] / "mcli"
 LAYERS = {
     "words": """
         allowance amount anchors backoff capture card endpoint errors failpoint family filename
-        filesystem frames hole home ids inode invocation job keyboard listener mask memory
-        outcome output policy problem retention retry scarcity secret settings standard_input
+        filesystem frames hole home ids inode invocation job keyboard listener lock mask memory
+        outcome output pipe policy problem retention retry scarcity secret settings standard_input
         states stream ticket url version
     """,
     "caller": """
