@@ -305,22 +305,34 @@ def _settle(
 def _sign(folder: str) -> None:
     """Tell later daemons which process has the job: its number alone could be another's by then.
 
-    Best effort: without it, the number has to do.
+    And hold room to tell how it ends. Best effort: without it, the number has to do.
     """
+    from mcli.outcome import reserve_outcome
     from mcli.ticket import identify, take
 
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
+        reserve_outcome(folder, 1)
         fd = take(folder, 1, identify(os.getpid()))
         if fd is not None:
             os.close(fd)
 
 
-def _give_back(home: Home, job_id: str) -> None:
-    """This process has taken the job, and ends before it has run it."""
+def note_end(home: Home, job_id: str, exit_code: int) -> None:
+    """Note how a job ended that this process has taken from the daemon.
+
+    Where the store cannot be written it is told in the job's directory: the next daemon looks.
+    Best effort: without either the job will count as lost.
+    """
+    from mcli.outcome import Outcome, give_back_reserved, write_outcome
     from mcli.store.arbiter import close_local
 
-    close_local(home.database, job_id, 128 + signal.SIGINT, time.time())
+    folder = home.job(job_id)
+    with contextlib.suppress(OSError):
+        if close_local(home.database, job_id, exit_code, time.time()):
+            give_back_reserved(folder, 1)
+        else:
+            write_outcome(folder, 1, Outcome(exit_code=exit_code, complete=True))
 
 
 def _again(home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()) -> Wire:
@@ -401,7 +413,7 @@ def run(
         accepted = submit(invocation, home=home, job_id=job_id, detach=detach, here=here)
         if accepted is None:
             if signal.sigpending() & set(ENDING):  # it will not be run here either
-                _give_back(home, job_id)
+                note_end(home, job_id, 128 + signal.SIGINT)
             why = "the daemon went away before it took the job"
             return End(job_id, reached=False, settled=True, why=why)
         wire, job_id = accepted

@@ -92,17 +92,18 @@ def holding(pipes: Collection[int]) -> set[int]:
     return {pid for pid in _processes() if holds(pid, pipes)}
 
 
-def written(pid: int) -> set[int]:
-    """The pipes, by their inodes, that *pid* can write to."""
-    found: set[int] = set()
+def _pipes(pid: int) -> tuple[set[int], set[int]]:
+    """The pipes, by their inodes, that *pid* can read from, and those that it can write to."""
+    read, written = set[int](), set[int]()
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 path = f"/proc/{pid}/fd/{name}"
                 kind, _, inode = os.readlink(path).partition(":")
-                if kind == "pipe" and os.lstat(path).st_mode & stat.S_IWUSR:
-                    found.add(int(inode[1:-1]))
-    return found
+                if kind == "pipe":
+                    ends = written if os.lstat(path).st_mode & stat.S_IWUSR else read
+                    ends.add(int(inode[1:-1]))
+    return read, written
 
 
 def children(pid: int) -> set[int]:
@@ -207,6 +208,9 @@ class Traces(NamedTuple):
     pipes: dict[int, set[int]]
     """Processes without a mark by the pipe that they can write to."""
 
+    read: set[int]
+    """Pipes from which some process can read."""
+
     def of(self, job_id: str, pipes: Collection[int], since: int | None = None) -> set[int]:
         """Those of a job that has these pipes.
 
@@ -220,9 +224,10 @@ class Traces(NamedTuple):
 
 def traces() -> Traces:
     """One look at every process there is, for any number of jobs."""
-    found = Traces({}, {})
+    found = Traces({}, {}, set())
     for pid in _processes():
-        job_id, pipes = mark(pid), written(pid)
+        job_id, (read, pipes) = mark(pid), _pipes(pid)
+        found.read.update(read)
         if (job_id or pipes) and pid != os.getpid() and lives(pid) and not is_daemon(pid):
             if job_id:
                 found.marks.setdefault(job_id, set()).add(pid)

@@ -9,7 +9,7 @@ row in the store follows it.
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 
@@ -57,6 +57,12 @@ class Outcome:
             return None
         return "is larger than 1 MiB" if self.result["truncated"] else "is not JSON"
 
+    @classmethod
+    def parse(cls, document: dict[str, Any]) -> "Outcome":
+        """What ``document`` has made, also of a later version: what that says more is left out."""
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in names})
+
     def document(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -99,7 +105,7 @@ def read_outcome(folder: str, attempt: int) -> Outcome | None:
     """The outcome, or None while there is none."""
     try:
         with open(outcome_path(folder, attempt), "rb") as file:
-            return Outcome(**json.load(file))
+            return Outcome.parse(json.load(file))
     except FileNotFoundError:
         return None
 

@@ -167,14 +167,12 @@ def _detach_variable() -> bool:
 
 def _note_end(job_id: str, error: BaseException | None) -> None:
     """Tell the store how a job ended that this process took from the daemon."""
-    import time
-
+    from mcli.attach import note_end
     from mcli.home import Home
-    from mcli.store.arbiter import close_local
 
     code = 0 if error is None else getattr(error, "exit_code", getattr(error, "code", 1))
     code = code if isinstance(code, int) else 0 if code is None else 1
-    close_local(Home.find().database, job_id, code, time.time())
+    note_end(Home.find(), job_id, code)
 
 
 def inside_job() -> bool:

@@ -111,24 +111,31 @@ class Caller:
             self._follow(job.id, live, payload["offset"])
 
     async def _submit(self, payload: dict[str, Any]) -> None:
-        invocation = Invocation.parse(payload["invocation"])
-        fds = self._link.take_fds(payload["fds"])
-        if len(fds) < payload["fds"] or any(map(is_beyond, fds)):
-            close_all(fds)
-            raise Refused(_TOO_MANY)
         live = await self._dispatcher.submit(
-            invocation,
+            Invocation.parse(payload["invocation"]),
             job_id=payload["id"],
             priority=CALL_PRIORITY if payload.get("awaited") else 0,
             key=payload.get("key"),
             request=bytes.fromhex(payload.get("request", "")),
-            fds=fds,
+            fds=self._input(payload["fds"]),  # last: until now they are the connection's
         )
         audit.note("submit", self._peer, "attach", live.id)
         self._link.send(frames.ACCEPTED, {"id": live.id})
         failpoint.reach("replied")
         if not payload["detach"]:
             self._follow(live.id, live, 0)
+
+    def _input(self, count: int) -> list[int]:
+        """The descriptors of a submission; whoever calls closes them.
+
+        Raises:
+            Refused: There is no room for them.
+        """
+        fds = self._link.take_fds(count)
+        if len(fds) < count or any(map(is_beyond, fds)):
+            close_all(fds)
+            raise Refused(_TOO_MANY)
+        return fds
 
     # Following ------------------------------------------------------------------------
 

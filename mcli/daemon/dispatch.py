@@ -478,7 +478,7 @@ class Dispatcher:
         self.pool.done(worker, payload["job"])
         if live is not None and live.is_at(payload["attempt"]):
             live.size = payload["size"]
-            self.spawn(self._finish(live, payload["attempt"], Outcome(**payload["outcome"])))
+            self.spawn(self._finish(live, payload["attempt"], Outcome.parse(payload["outcome"])))
         self.pump()
 
     def _ready(self, worker: Worker, jobs: list[dict[str, Any]]) -> None:

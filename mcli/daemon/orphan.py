@@ -27,6 +27,7 @@ from mcli.invocation import Invocation
 from mcli.job import JobInfo
 from mcli.keyboard import Keyboard
 from mcli.outcome import Outcome, read_outcome, write_outcome
+from mcli.scarcity import is_scarce
 from mcli.stream import Stream
 from mcli.ticket import Identity, has_reached
 
@@ -60,12 +61,16 @@ class Streams:
         return True
 
     def reopen(self, pipes: Pipes, pids: Iterable[int]) -> None:
-        """Take what is missing from processes that have it still."""
+        """Take what is missing from processes that have it still.
+
+        Raises:
+            OSError: Too many files are open.
+        """
         wanted = {inode: stream for stream, inode in pipes.inodes.items() if stream in self.missing}
         for pid in pids:
-            with contextlib.suppress(OSError):
+            with _others_matter_not():
                 for name in os.listdir(f"/proc/{pid}/fd") if wanted else ():
-                    with contextlib.suppress(OSError):
+                    with _others_matter_not():
                         path = f"/proc/{pid}/fd/{name}"
                         told = os.stat(path)
                         if stat.S_ISFIFO(told.st_mode) and told.st_ino in wanted:
@@ -91,6 +96,16 @@ class Streams:
                 asyncio.get_running_loop().remove_reader(fd)
                 asyncio.get_running_loop().remove_writer(fd)
                 os.close(fd)
+
+
+@contextlib.contextmanager
+def _others_matter_not() -> Iterator[None]:
+    """Pass over what has ended, or is somebody else's."""
+    try:
+        yield
+    except OSError as error:
+        if is_scarce(error):
+            raise
 
 
 def _left_s(folder: str, timeout_s: float) -> float:
@@ -474,7 +489,7 @@ class Orphan:
             self._capture.release()  # unheard: its worker may have had the mark
         if self._capture.full:
             self._wait_for_room()
-        return not self._capture.full
+        return not self._capture.full and not self._streams.anchors.ends
 
     def close(self) -> None:
         """Do no more for it: it has ended, or its worker is back."""

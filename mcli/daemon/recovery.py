@@ -59,11 +59,8 @@ def _lives(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home, look)
     if not caller_lives(job, home):
-        clear(home.job(job.id))
-        store.write(
-            queue.finish, now=time.time(), job_id=job.id, attempt=job.attempt,
-            state=State.LOST, reason=Reason.CLIENT_GONE,
-        ).result()  # fmt: skip
+        outcome = read_outcome(home.job(job.id), job.attempt)  # if it could not write to the store
+        _end(job, store, home, ending_of(job, outcome, lost=Reason.CLIENT_GONE))
     return False
 
 
@@ -104,14 +101,16 @@ def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
         return True
     outcome = read_outcome(folder, job.attempt)
     lost = _why(owner)
-    if outcome is not None and outcome.unstored and lost is not Reason.REBOOT:
-        return True  # its caller may hold the pipes that have the rest
     invocation = _invocation(job, store)
-    known = invocation is not None or outcome is not None
-    hunted = known and not policy_of(invocation, outcome).leave_children
-    if hunted and lost is not Reason.REBOOT:
+    if lost is not Reason.REBOOT:
         pipes = read_pipes(folder).inodes.values()
-        if look().of(job.id, pipes, read_began_ticks(folder)):
+        if outcome is None and not look().read.isdisjoint(pipes):
+            return True  # its caller holds them, and may be all that has what it printed last
+        if outcome is not None and outcome.unstored:
+            return True
+        known = invocation is not None or outcome is not None
+        hunted = known and not policy_of(invocation, outcome).leave_children
+        if hunted and look().of(job.id, pipes, read_began_ticks(folder)):
             return True
     _end(job, store, home, ending_of(job, outcome, _repeatable(invocation), lost=lost))
     return False

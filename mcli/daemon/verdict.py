@@ -23,7 +23,7 @@ NEVER_RUN: Final = (Reason.NOT_REACHED, Reason.SPAWN_ERROR, Reason.INPUT_LOST)
 """The body was not begun, and nobody has asked for the end: its caller may still run it itself."""
 
 
-UNSTORED: Final = "what it printed last may be missing: the disk was full, and its worker is gone"
+UNSTORED: Final = "what it printed last may be missing: its worker is gone, and had not stored it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

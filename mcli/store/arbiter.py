@@ -84,11 +84,15 @@ def settle(
     raise OutcomeUnknown(_unknown(job_id, "another process has taken it to run it itself"))
 
 
-def close_local(database: str, job_id: str, exit_code: int, now: float) -> None:
-    """Note how a job ended that ran here. Best effort: without it the job will count as lost."""
+def close_local(database: str, job_id: str, exit_code: int, now: float) -> bool:
+    """Note how a job ended that ran here; False if that cannot be done."""
     end = {"id": job_id, "exit_code": exit_code, "now": now}
-    with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
-        connection.execute(_CLOSE, end)
+    try:
+        with _writing(database, timeout_s=1.0) as connection:
+            connection.execute(_CLOSE, end)
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def withdraw(database: str, job_id: str, now: float) -> None:

@@ -163,6 +163,9 @@ class Attempt:
             self.capture.finish()
             if not self.reached:
                 self.capture.release()
+            if self.capture.anchors.ends:  # too many files are open to read there
+                self.hunt_later()
+                return False
         return not self.capture.full
 
     def close(self, fd: int) -> None:
@@ -350,7 +353,7 @@ class Attempt:
         return self._hunt_at is None
 
     def hunt_later(self) -> None:
-        """It could not be seen what it has left."""
+        """It could not be seen what it has left, or what is in its pipes."""
         self._hunt_at = time.monotonic() + family.PART_S
 
     def outcome(self) -> Outcome:

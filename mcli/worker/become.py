@@ -242,7 +242,9 @@ class Job:
                 muted = [pipe.stream for pipe in self._pipes.values()] if self._unmute else []
                 capture = Capture(self._folder, muted=muted, unmute=self._unmute, reached=True)
             except BlockingIOError:  # somebody reads; but nobody what the caller has closed
-                unread = [fd for fd in unread if is_read(fd)]
+                closed = [fd for fd in unread if not is_read(fd)]
+                unread = [fd for fd in unread if fd not in closed]
+                self._outcome.unstored = self._outcome.unstored or bool(closed)
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, LOOK_S)
             except OSError as error:

@@ -201,7 +201,7 @@ def test_number_that_is_used_again(daemon: Daemon, gate: Gate) -> None:
 
 BY_DATE = {
     # Kept, or shown: when a job, a run here, an app, a trouble, a gap began or ended.
-    "attach.py": {"_settle": 2, "_give_back": 1},
+    "attach.py": {"_settle": 2, "note_end": 1},
     "daemon/apps.py": {"Apps._take": 1},
     "daemon/dispatch.py": {
         "Dispatcher.__init__": 1,
@@ -215,11 +215,10 @@ BY_DATE = {
         "Dispatcher._retry": 1,
         "Dispatcher._look_for_due": 1,
     },
-    "daemon/recovery.py": {"_lives": 1, "_end": 1, "_put_back": 2},
+    "daemon/recovery.py": {"_end": 1, "_put_back": 2},
     "daemon/troubles.py": {"Troubles.tell": 1},
     "ids.py": {"new_id": 1},
     "output.py": {"_head": 1, "_begins": 1},  # a record of another century is none
-    "routing.py": {"_note_end": 1},
     "worker/journal.py": {"warn": 1},
     # How old jobs are that have ended.
     "cli/clean.py": {"ended": 1},

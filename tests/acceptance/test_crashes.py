@@ -1039,6 +1039,28 @@ def test_last_words_of_a_program_with_nobody_left(daemon: Daemon) -> None:
     assert daemon.job()["state"] == "succeeded"
 
 
+def test_last_words_of_a_program_that_ended_alone(daemon: Daemon) -> None:
+    """
+    How it ended cannot be known, but what it printed while daemon and worker were both dead can:
+    its caller holds its pipes.
+    """
+    go = daemon.cwd / "go"
+    os.mkfifo(go)
+    words = ("run", "--", "sh", "-c", "echo first; read go < go; echo last")
+    caller = daemon.begin(sys.executable, "-m", "mcli", *words)
+    assert lines(caller, 1) == ["first\n"]
+    job = daemon.job()
+    with ended(job["worker_pid"]):
+        daemon.kill9()
+        os.kill(job["worker_pid"], signal.SIGKILL)
+    with ended(job["pid"]):
+        go.write_text("\n")
+    daemon.start()
+    assert caller.communicate(timeout=DEADLINE_S)[0] == "last\n"
+    assert daemon.job()["state"] == "lost"
+    assert daemon.output(job["id"]) == "first\nlast\n"
+
+
 def stopped(pid: int | None) -> bool:
     """Whether it stands still."""
     return pid is not None and family.is_stopped(pid)

@@ -4,15 +4,17 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from mcli import family, frames
+from mcli.daemon.verdict import UNSTORED
 from mcli.handle import Job
 from mcli.output import HEAD
 from mcli.stream import Stream, gap
@@ -270,6 +272,36 @@ def test_begin_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     caller.communicate(timeout=DEADLINE_S)
     assert caller.returncode == 0
     assert len(tight.starts()) == 1
+
+
+@pytest.mark.parametrize("store", ["full", "locked"])
+def test_end_of_what_ran_here(tight: Daemon, gate: Gate, store: str) -> None:
+    """
+    How a job ended that its caller has run itself is known in the end, though the store cannot be
+    written then.
+    """
+    tight.kill9()
+    tight.start(MCLI_FAILPOINT="pre-commit:kill")
+    caller = tight.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    assert inside.pid == caller.pid
+    with full(tight) if store == "full" else locked(tight):
+        inside.tell("sys.exit(7)")
+        caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == 7
+    tight.start()
+    job = tight.final(tight.job()["id"])
+    told = [job[name] for name in ("route", "state", "reason", "exit_code")]
+    assert told == ["local", "failed", "exit_nonzero", 7]
+    assert tight.drafts() == []
+
+
+@contextmanager
+def locked(daemon: Daemon) -> Iterator[None]:
+    """Somebody writes to the store, until this is left."""
+    with closing(sqlite3.connect(daemon.home.database, isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def test_program_that_there_is_no_room_to_begin(tight: Daemon) -> None:
@@ -538,6 +570,32 @@ def test_what_was_printed_when_its_reader_went(shared: Daemon, gate: Gate, worke
     inside.leave()
     shared.final(inside.job_id)
     assert shared.output(inside.job_id) == "seen\nunseen\n"
+
+
+def test_what_nobody_had_when_daemon_and_worker_were_killed(tight: Daemon, gate: Gate) -> None:
+    """
+    What a job had printed on a full disk when its caller's reader went, and its worker and daemon
+    were killed, is nowhere any more: its job says so.
+    """
+    caller = tight.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    halt(caller.pid)
+    inside.do("print('seen', flush=True)")
+    until(lambda: tight.output(inside.job_id) == "seen\n")
+    assert caller.stdout is not None
+    caller.stdout.close()
+    with full(tight):
+        inside.do("sys.stdout.write('x' * 50000); sys.stdout.flush()")
+        os.kill(caller.pid, signal.SIGCONT)
+        inside.do("import select; told = select.poll(); told.register(1, 0); told.poll()")
+        halt(inside.ppid)
+        with ended(inside.pid):
+            inside.leave()
+        with ended(inside.ppid):
+            os.kill(inside.ppid, signal.SIGKILL)
+            tight.kill9()
+    job = tight.start().final(inside.job_id)
+    assert (job["state"], job["error"]) == ("succeeded", UNSTORED)
 
 
 @pytest.mark.parametrize("worker", ["lives", "dead", "killed"])

@@ -117,8 +117,8 @@ def test_job_that_ran_here_is_closed(store: Store, code: int, state: str) -> Non
     """The caller notes how it ended; a second note changes nothing."""
     job_id = new_id()
     take(store, job_id)
-    close_local(store.path, job_id, code, 5.0)
-    close_local(store.path, job_id, 9, 6.0)
+    assert close_local(store.path, job_id, code, 5.0)
+    assert close_local(store.path, job_id, 9, 6.0)
     job = store.read(queue.get, job_id)
     assert (job.state, job.exit_code, job.finished_at, job.pid) == (state, code, 5.0, os.getpid())
 
@@ -144,7 +144,7 @@ def test_job_that_will_not_run_is_withdrawn(store: Store) -> None:
 
 def test_closing_is_best_effort(tmp_path: Path) -> None:
     """Without a database there is nothing to note, and no error."""
-    close_local(str(tmp_path / "mcli.db"), new_id(), 0, 5.0)
+    assert not close_local(str(tmp_path / "mcli.db"), new_id(), 0, 5.0)
     assert os.listdir(tmp_path) == []
 
 

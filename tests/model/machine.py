@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         self.patches: list[Any] = [
             mock.patch.object(ticket, "started_ticks", self._ticks),
             mock.patch.object(recovery, "started_ticks", self._ticks),
-            mock.patch.object(family, "traces", return_value=family.Traces({}, {})),
+            mock.patch.object(family, "traces", return_value=family.Traces({}, {}, set())),
             mock.patch.object(attach, "Wire", self._wire),
             mock.patch.object(attach, "_again", return_value=None),
         ]

@@ -1,5 +1,6 @@
 """The outcome file: whole or not there."""
 
+import json
 import os
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def test_it_is_read_as_it_was_written(tmp_path: Path, written: Outcome) -> None:
     write_outcome(str(tmp_path), 3, written)
     assert read_outcome(str(tmp_path), 3) == written
     assert os.listdir(tmp_path) == ["3.outcome"]
+
+
+def test_what_a_later_version_says_more(tmp_path: Path) -> None:
+    """It is left out, and the rest is read."""
+    told = {"exit_code": 7, "complete": True, "weather": "fine"}
+    Path(outcome_path(str(tmp_path), 1)).write_text(json.dumps(told))
+    assert read_outcome(str(tmp_path), 1) == Outcome(exit_code=7, complete=True)
 
 
 def test_there_is_none_before_it_is_written(tmp_path: Path) -> None:
