@@ -581,7 +581,7 @@ class Session:
 
     def _show(self, stream: int, next_offset: int, data: bytes) -> None:
         if stream == Stream.GAP:
-            sys.stderr.write(f"mcli: {gap(int(data))}\n")
+            stdio.say(gap(int(data)))
             data = b""
         fd = 2 if stream == Stream.STDERR else 1
         if stream == Stream.TTY and self._terminal is not None:
@@ -605,7 +605,7 @@ class Session:
         elif kind == frames.AGAIN:
             if self._keyboard:
                 self._keyboard.release()
-            sys.stderr.write(f"mcli: {payload['message']}\n")
+            stdio.say(payload["message"])
         elif kind == frames.TYPED:
             self._share(payload["signal"])
         elif kind == frames.FINISHED:
@@ -651,7 +651,7 @@ class Session:
         if payload["run_here"]:
             return End(self._job_id, reached=False, why=payload["message"])
         if payload["message"]:
-            sys.stderr.write(f"mcli: {payload['message']}\n")
+            stdio.say(payload["message"])
         return End(self._job_id, payload["exit_code"], payload["die_by"])
 
     def _pass_on(self, number: int) -> None:
@@ -668,9 +668,9 @@ class Session:
             self._wire.send(frames.SIGNAL, {"signal": number, "group": number != signal.SIGTERM})
 
     def _detach(self) -> None:
-        sys.stderr.write(
-            f"\nmcli: left job {self._job_id}, which has not ended; "
-            "mcli attach | cancel | kill it\n"
+        stdio.say(
+            f"left job {self._job_id}, which has not ended; mcli attach | cancel | kill it",
+            before="\n",
         )
         self._end = End(self._job_id, 130, signal.SIGINT)
 

@@ -149,7 +149,9 @@ class Passage:
 
 def _say_here(why: object) -> None:
     """Somebody counts on the daemon; where none was started, there is nothing to say."""
-    sys.stderr.write(f"mcli: {why}; running here\n")
+    from mcli.stdio import say
+
+    say(f"{why}; running here")
 
 
 def _detach_variable() -> bool:
@@ -216,6 +218,7 @@ def release(ctx: Any) -> None:
 
 
 def _fail(error: MCLIError) -> NoReturn:
-    sys.stderr.write(f"mcli: {error}\n")
-    sys.stderr.flush()
+    from mcli.stdio import say
+
+    say(str(error))
     raise SystemExit(error.exit_code)

@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import termios
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 _CC: Final = 6
 _OFLAG: Final = 1
@@ -192,6 +192,27 @@ def _wait_writable(fd: int) -> None:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     poll.poll()
+
+
+def say(text: str, *, before: str = "") -> None:
+    """A line of ours on stderr. That nobody can read it changes nothing for the command."""
+    stream = sys.stderr
+    try:
+        if stream is not None and _is_read(stream):
+            stream.write(f"{before}mcli: {text}\n")
+            stream.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def _is_read(stream: TextIO) -> bool:
+    """What is written to a pipe that nobody reads would fail once more at the end."""
+    from mcli.pipe import is_read
+
+    try:
+        return is_read(stream.fileno())
+    except (OSError, ValueError):  # it is no file
+        return True
 
 
 def flush() -> None:

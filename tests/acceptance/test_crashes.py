@@ -1578,6 +1578,21 @@ def test_http_clients_leave_room(stopped: Daemon) -> None:
     until(lambda: daemon.puppet("tell").stdout.startswith("job 0"))
 
 
+@pytest.mark.parametrize("alive", [True, False], ids=["ended in the daemon", "run here"])
+def test_nobody_reads_what_mcli_says(daemon: Daemon, alive: bool) -> None:
+    """A line of mcli's own that has no reader does not change how the command ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    if not alive:
+        daemon.kill9()
+    stubborn = str(Path(PUPPET).with_name("stubborn.py"))
+    words = [stubborn, "timed", "raise"] if alive else [PUPPET, "leave", "7"]
+    caller = daemon.begin(sys.executable, *words, stderr=writer)
+    os.close(writer)
+    caller.communicate(timeout=DEADLINE_S)
+    assert caller.returncode == (124 if alive else 7)
+
+
 def test_all_files_are_open(stopped: Daemon, gate: Gate) -> None:
     """
     R1: while a client holds all descriptors that the daemon may have, a caller is told at once,
