@@ -312,10 +312,10 @@ def _sign(folder: str) -> None:
 
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        reserve_outcome(folder, 1)
         fd = take(folder, 1, identify(os.getpid()))
         if fd is not None:
             os.close(fd)
+        reserve_outcome(folder, 1)
 
 
 def note_end(home: Home, job_id: str, exit_code: int) -> None:
@@ -636,7 +636,8 @@ class Session:
             with contextlib.suppress(OSError):  # it has ended, say
                 if os.stat(path).st_ino == inode:
                     self._held[stream] = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-                    grip(self._held[stream])
+        for stream in self._held.keys() - {Stream.TTY}:
+            grip(self._held[stream])  # when it has them all
 
     def _let_go(self, *streams: int) -> None:
         for stream in streams:

@@ -268,6 +268,21 @@ def waiting(pipe: int) -> int:
     return count[0]
 
 
+def is_written(folder: str) -> bool:
+    """Whether somebody looks after what that job prints: has its log, to write to it."""
+    try:
+        fd = os.open(os.path.join(folder, "output.log"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _lock(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

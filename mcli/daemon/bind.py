@@ -11,8 +11,9 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from mcli.daemon.headroom import is_beyond
 from mcli.errors import BadSetting, DaemonError
 from mcli.settings import Settings
 
@@ -53,7 +54,7 @@ def bind(settings: Settings, *, i_know: bool) -> Bound:
     """
     address = settings.bind_host
     tls = check(settings, i_know=i_know)
-    listening = _listen(settings, address)
+    listening = _listen(settings, address, sparing=tls is not None)
     port = listening.getsockname()[1]
     names = {_authority(name, port) for name in ("127.0.0.1", "localhost", "::1")}
     if not _is_wildcard(address):
@@ -123,11 +124,26 @@ def _fingerprint(certificate: str) -> str:
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
 
 
-def _listen(settings: Settings, address: str) -> socket.socket:
+class _Sparing(socket.socket):
+    """Takes no connection that would have one of the last descriptors.
+
+    For those that are to be encrypted: nobody sees them before they have shaken hands.
+    """
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, place = super().accept()
+        if is_beyond(connection.fileno()):
+            connection.close()
+            raise ConnectionAbortedError
+        return connection, place
+
+
+def _listen(settings: Settings, address: str, *, sparing: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Named, as asyncio switches Nagle's algorithm off only where it is told that this is TCP: with
     # it a body, which follows its headers, waits 40 ms for the client to acknowledge those.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    kind = _Sparing if sparing else socket.socket
+    listening = kind(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_MS)

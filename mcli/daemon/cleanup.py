@@ -80,8 +80,7 @@ def lives(job: JobInfo, home: Home) -> bool:
 
 def _end(job: JobInfo, folder: str) -> State:
     """By what it has left."""
-    outcome = read_outcome(folder, job.attempt) if job.route == "daemon" else None
-    return ending_of(job, outcome).state
+    return ending_of(job, read_outcome(folder, job.attempt)).state
 
 
 class Cleanup(BaseModel):

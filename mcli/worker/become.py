@@ -27,7 +27,7 @@ from mcli.errors import JobTimeout
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
-from mcli.output import log_size, waiting
+from mcli.output import is_written, log_size, waiting
 from mcli.pipe import is_gripped, is_read, open_end
 from mcli.policy import TIMEOUT_CODE, USUAL
 from mcli.scarcity import is_full
@@ -44,6 +44,7 @@ FIRST_LOOK_S: Final = 0.0001
 LOOK_S: Final = 0.05
 """Seconds between two looks, at most: whether what was printed has been read, say."""
 
+SHORT_S: Final = 0.0005
 CALLER_S: Final = 0.2
 """Seconds in which a caller comes to hold the pipes of its job, if it can at all."""
 
@@ -185,13 +186,10 @@ class Job:
         for fd, stream in ((1, Stream.STDOUT), (2, Stream.STDERR)):
             if self._invocation.stdio[fd] == "pipe":
                 self._pipes[fd] = Pipe(stream, os.fstat(fd).st_ino)
-        if self._pipes:
-            self._keep_hold_of_output()
+                with contextlib.suppress(OSError):  # too many files are open
+                    self._held[out_of_the_way(_reader(fd))] = self._pipes[fd].inode
+        if self._held:
             os.register_at_fork(after_in_child=self._let_go_of_output)
-
-    def _keep_hold_of_output(self) -> None:
-        for fd in self._own_pipes():
-            self._held[out_of_the_way(_reader(fd))] = self._pipes[fd].inode
 
     def _own_pipes(self) -> list[int]:
         return [fd for fd, pipe in self._pipes.items() if _is(fd, pipe.inode)]
@@ -200,21 +198,23 @@ class Job:
         """Before the body: stay until whoever waits for this job holds its pipes, too.
 
         From then on his going has to be noticed, as it would be at a pipe of his own. Who is late
-        is waited for no longer if somebody reads; else all have been killed, and a daemon comes.
+        is waited for no longer if somebody looks after this job; else worker and daemon have been
+        killed, and the next daemon comes.
         """
-        late, pause_s = time.monotonic() + CALLER_S, FIRST_LOOK_S
-        while not (all(map(is_gripped, self._own_pipes())) or self._is_read(late)):
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, LOOK_S)
+        late = time.monotonic() + CALLER_S
+        while (pipes := self._own_pipes()) and not any(map(is_gripped, pipes)):
+            if time.monotonic() < late:
+                time.sleep(SHORT_S)
+            elif self._is_looked_after():
+                break
+            else:
+                time.sleep(LOOK_S)
 
-    def _is_read(self, late: float) -> bool:
-        """Whether it is *late*, and somebody else reads what this process prints."""
-        if time.monotonic() < late:
+    def _is_looked_after(self) -> bool:
+        try:
+            return is_written(self._folder)
+        except OSError:  # too many files are open, say
             return False
-        self._let_go_of_output()
-        read = any(map(is_read, self._own_pipes()))
-        self._keep_hold_of_output()
-        return read
 
     def _let_go_of_output(self) -> None:
         """In a child: for it nothing is different from any other program."""
@@ -232,6 +232,8 @@ class Job:
         for name in ("stdout", "stderr") if self._pipes else ():
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 getattr(sys, name).flush()
+        if not self._invocation.by_line:  # it may not have come to its body
+            self._let_go_of_output()
         unread = self._own_pipes()
         ours = log_size(self._folder) + sum(map(waiting, unread)) + PRINTS_ON_BYTES
         pause_s = FIRST_LOOK_S

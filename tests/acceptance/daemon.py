@@ -292,6 +292,7 @@ class Daemon:
     def close(self) -> None:
         """End all that is left; nothing may be left after that."""
         self._end_programs()
+        until(self._told)
         alone = lock_holder(self.home.lock) is None
         if not alone:
             self.stop(kill_jobs=True)
@@ -311,6 +312,13 @@ class Daemon:
             process = self._processes.pop()
             process.kill()
             process.communicate()
+
+    def _told(self) -> bool:
+        """Whether none is just about to be the daemon, or, refused, to be gone."""
+        pid = lock_holder(self.home.lock)
+        with suppress(FileNotFoundError):
+            return pid in (None, json.loads(Path(self.home.address).read_text())["pid"])
+        return pid is None
 
     def _crashed(self) -> bool:
         """Whether one of the daemons was killed."""

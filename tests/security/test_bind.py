@@ -3,11 +3,12 @@
 import fcntl
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,19 @@ def test_r09_others_are_served_with_tls(
     assert ask("jobs.test") == ask(f"0.0.0.0:{wire.port}") == ask("other.test") == 421
     plain = wire.ask("GET", "/healthz")
     assert plain.status == 0
+
+
+def test_r13_idle_connections_leave_room(stopped: Daemon, tls: tuple[str, ...]) -> None:
+    """Those that never shake hands cannot hold all descriptors: the last are closed at once."""
+    start = "ulimit -n 64; exec " + shlex.join([sys.executable, "-m", "mcli", "daemon", "start"])
+    stopped.run("bash", "-c", f"{start} --port 0 {shlex.join(tls)}")
+    port = wire_to(stopped).port
+    with ExitStack() as held:
+        for _ in range(64):
+            last = held.enter_context(socket.create_connection(("localhost", port), timeout=30))
+        with suppress(ConnectionError):
+            assert last.recv(1) == b""
+        assert stopped.puppet("tell").stdout.startswith("job ")
 
 
 def test_r09_verbs_know_the_certificate(stopped: Daemon, tls: tuple[str, ...]) -> None:
