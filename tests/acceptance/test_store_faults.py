@@ -23,7 +23,7 @@ import requests
 from mcli.daemon.patience import AGAIN_S
 from mcli.ticket import lock_holder
 
-from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, until
+from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, until
 
 STUBBORN = str(Path(PUPPET).with_name("stubborn.py"))
 
@@ -396,7 +396,8 @@ def test_read_only_file_system(small: Daemon) -> None:
     job_id = small.start().submit("tell")
     small.final(job_id)
     small.stop()
-    assert small.alone()  # its worker too has closed the daemon's log
+    assert small.alone()
+    assert all(map(gone, holders(root)))  # who ends has no memory any more, and the log still open
     subprocess.run(["mount", "-o", "remount,ro", root], check=True)
     try:
         told = small.mcli("daemon", "start", "--port", "0", code=125).stderr
@@ -409,6 +410,16 @@ def test_read_only_file_system(small: Daemon) -> None:
     )
     assert (caller.stdout, caller.stderr) == ("job None None\n", "aside\n")
     assert [job["id"] for job in small.start().jobs()] == [job_id]
+
+
+def holders(folder: str) -> set[int]:
+    """Processes that have a file open below *folder*."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(link).startswith(f"{folder}/"):
+                found.add(int(link.parts[2]))
+    return found
 
 
 def test_store_that_turns_read_only(daemon: Daemon) -> None:
