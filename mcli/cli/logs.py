@@ -13,6 +13,7 @@ import click
 from mcli.cli.terminal import Spelled
 from mcli.errors import RequestError
 from mcli.output import Record
+from mcli.stdio import say
 from mcli.stream import gap
 
 
@@ -99,7 +100,7 @@ def write(records: Iterable[Record], timestamps: bool, out: Out | None = None) -
 def _told(record: Record) -> Record:
     if record.missing:
         sys.stdout.flush()
-        sys.stderr.write(f"mcli: {gap(record.missing)}\n")
+        say(gap(record.missing))
     return record
 
 

@@ -217,7 +217,7 @@ class Job:
             return False
 
     def _let_go_of_output(self) -> None:
-        """In a child: for it nothing is different from any other program."""
+        """The reading ends. In a child too: for it nothing is different from any other program."""
         while self._held:
             fd, inode = self._held.popitem()
             if _is(fd, inode):  # the program may have closed it

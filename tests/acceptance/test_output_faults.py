@@ -26,6 +26,7 @@ from .daemon import (
     PUPPET,
     Daemon,
     Gate,
+    Inside,
     ended,
     files,
     gone,
@@ -572,13 +573,11 @@ def test_what_was_printed_when_its_reader_went(shared: Daemon, gate: Gate, worke
     assert shared.output(inside.job_id) == "seen\nunseen\n"
 
 
-def test_what_nobody_had_when_daemon_and_worker_were_killed(tight: Daemon, gate: Gate) -> None:
-    """
-    What a job had printed on a full disk when its caller's reader went, and its worker and daemon
-    were killed, is nowhere any more: its job says so.
-    """
-    caller = tight.begin_puppet("obey", gate.path)
-    inside = gate.arrival()
+@contextmanager
+def unread_on_a_full_disk(
+    tight: Daemon, caller: "subprocess.Popen[str]", inside: Inside
+) -> Iterator[None]:
+    """The job has printed what there is no room for, and is told that its reader has gone."""
     halt(caller.pid)
     inside.do("print('seen', flush=True)")
     until(lambda: tight.output(inside.job_id) == "seen\n")
@@ -588,6 +587,17 @@ def test_what_nobody_had_when_daemon_and_worker_were_killed(tight: Daemon, gate:
         inside.do("sys.stdout.write('x' * 50000); sys.stdout.flush()")
         os.kill(caller.pid, signal.SIGCONT)
         inside.do("import select; told = select.poll(); told.register(1, 0); told.poll()")
+        yield
+
+
+def test_what_nobody_had_when_daemon_and_worker_were_killed(tight: Daemon, gate: Gate) -> None:
+    """
+    What a job had printed on a full disk when its caller's reader went, and its worker and daemon
+    were killed, is nowhere any more: its job says so.
+    """
+    caller = tight.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    with unread_on_a_full_disk(tight, caller, inside):
         halt(inside.ppid)
         with ended(inside.pid):
             inside.leave()
@@ -609,15 +619,7 @@ def test_what_there_was_no_room_for_when_its_reader_went(
     inside = gate.arrival()
     if worker == "dead":
         kill_worker(inside.ppid)
-    halt(caller.pid)
-    inside.do("print('seen', flush=True)")
-    until(lambda: tight.output(inside.job_id) == "seen\n")
-    assert caller.stdout is not None
-    caller.stdout.close()
-    with full(tight):
-        inside.do("sys.stdout.write('x' * 50000); sys.stdout.flush()")
-        os.kill(caller.pid, signal.SIGCONT)
-        inside.do("import select; told = select.poll(); told.register(1, 0); told.poll()")
+    with unread_on_a_full_disk(tight, caller, inside):
         if worker == "killed":
             kill_worker(inside.ppid)
     inside.leave()
