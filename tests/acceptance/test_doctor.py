@@ -150,7 +150,7 @@ def test_directory_that_others_write_to(stopped: Daemon) -> None:
     """
     os.mkdir(stopped.home.root)
     os.chmod(stopped.home.root, 0o777)
-    findings = look(stopped, code=1)
+    findings = look(stopped, code=1, MCLI_BACKGROUND_PORT="0")
     assert "chmod 700" in findings["state directory"]["text"]
     assert wrong(findings) == {"state directory", "daemon"}
 
