@@ -3,7 +3,8 @@ Finding and signalling all processes of a job: its group, its descendants, its s
 
 A stray is what a job has left behind: its parent has ended, so that it is a child of the
 nearest subreaper (the job's worker, else the daemon). It is known by its session, by the job's
-id in the environment that it was executed with, or by a pipe of the job that it holds open.
+id in its environment (which what is forked has, too: ``worker.mark``), or by a pipe of the job
+that it holds open.
 """
 
 import contextlib
@@ -35,7 +36,13 @@ _AGAIN_S: Final = (0.0, 0.1, 0.5, 1.0, 2.0)
 _ROUNDS: Final = 10
 """How often it is looked for more before all that was found is killed."""
 
-_MARK: Final = b"MCLI_JOB_ID="
+MARK_NAME: Final = "MCLI_JOB_ID"
+"""The variable by which the environment of a process says of which job it is."""
+
+BLANK_MARK: Final = "-" * 36
+"""What a worker has there, as long an id, for its jobs to write theirs over it."""
+
+_MARK: Final = MARK_NAME.encode() + b"="
 _DAEMON: Final = b"\0-m\0mcli.daemon\0"
 
 
@@ -62,14 +69,14 @@ def session(pid: int) -> int:
 
 
 def mark(pid: int) -> str | None:
-    """The job whose id *pid* had in its environment when it was executed."""
+    """The job whose id *pid* has in its environment, as the kernel shows that."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             words = file.read().split(b"\0")
     except OSError:
         return None
     found = [word[len(_MARK) :] for word in words if word.startswith(_MARK)]
-    return os.fsdecode(found[0]) if found else None
+    return (os.fsdecode(found[0]).strip("-") or None) if found else None
 
 
 def holds(pid: int, pipes: Collection[int]) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from mcli import frames
 from mcli.daemon.link import Link
+from mcli.family import BLANK_MARK, MARK_NAME
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.scarcity import is_scarce
@@ -309,6 +310,6 @@ def _spawn(home: Home, invocation: Invocation, *, cold: bool) -> "subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=app.mcli_root or None,
-        env=invocation.env,
+        env=invocation.env | {MARK_NAME: BLANK_MARK},
         start_new_session=True,
     )

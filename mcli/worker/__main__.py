@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from mcli.family import BLANK_MARK, MARK_NAME
 from mcli.home import Home
 from mcli.invocation import App
 from mcli.ticket import REVOKED_CODE
@@ -29,7 +30,8 @@ def _serve(config: dict[str, Any]) -> Job | None:
         _piped_streams()
         os.chdir(app.mcli_root)
         cold = json.dumps({**config, "cold": True})
-        os.execv(sys.executable, [sys.executable, *app.flags, "-m", "mcli.worker", cold])
+        words = [sys.executable, *app.flags, "-m", "mcli.worker", cold]
+        os.execve(sys.executable, words, os.environ | {MARK_NAME: BLANK_MARK})
     gc.collect()
     gc.freeze()  # what is shared by all jobs need not be looked at, and so copied, by each
     return worker.run()

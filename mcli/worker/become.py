@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from mcli import failpoint, replay
 from mcli.capture import Capture
 from mcli.errors import JobTimeout
+from mcli.family import MARK_NAME
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
 from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
@@ -36,6 +37,7 @@ from mcli.stream import Stream
 from mcli.ticket import identify, is_held, note_reached, out_of_the_way, take
 from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
+from mcli.worker.mark import Mark
 from mcli.worker.plugs import close_plugs, plug_in
 from mcli.worker.spare import receive
 
@@ -71,9 +73,10 @@ class Revoked(Exception):
 class Job:
     """The job process, from the inside."""
 
-    def __init__(self, connection: socket.socket, code: CodeType | None) -> None:
+    def __init__(self, connection: socket.socket, code: CodeType | None, mark: Mark) -> None:
         self._connection = connection
         self._code = code
+        self._mark = mark
         self.pid = os.getpid()
         self._ticket: int | None = None
         self._input: int | None = None
@@ -152,7 +155,8 @@ class Job:
     def _take_environment(self) -> None:
         os.environ.clear()
         os.environ.update(self._invocation.env)
-        os.environ["MCLI_JOB_ID"] = self._id
+        os.environ[MARK_NAME] = self._id
+        self._mark.write(self._id)
         os.environ["MCLI_ATTEMPT"] = str(self._attempt)
         time.tzset()
 

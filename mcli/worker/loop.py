@@ -25,6 +25,7 @@ from mcli.scarcity import is_failing, is_scarce
 from mcli.version import PROTOCOL
 from mcli.worker import become
 from mcli.worker.attempt import Attempt, Order
+from mcli.worker.mark import Mark
 from mcli.worker.preload import Preload
 from mcli.worker.spare import Spare
 from mcli.worker.strays import Strays
@@ -40,11 +41,12 @@ ALONE_S: Final = 5.0
 class Worker:
     """Runs the attempts of one app."""
 
-    def __init__(self, home: Home, key: str, app: App, preload: Preload) -> None:
+    def __init__(self, home: Home, key: str, app: App, preload: Preload, mark: Mark) -> None:
         self._home = home
         self._key = key
         self._app = app
         self._preload = preload
+        self._mark = mark
         self._selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
         self._retiring = False
@@ -312,7 +314,7 @@ class Worker:
         if pid == 0:
             ours.close()
             self._let_go()
-            return become.Job(its, self._preload.code)
+            return become.Job(its, self._preload.code, self._mark)
         its.close()
         self._spare = Spare(pid, ours)
         self._strays.know(pid)
@@ -464,6 +466,7 @@ class Worker:
 
 def start(home: Home, key: str, app: App, *, cold: bool) -> Worker | None:
     """Import what the app imports; a worker, ready to connect. None: it has to start cold."""
+    mark = Mark()
     become.record_at_exit()
     preload = Preload(app)
     with contextlib.suppress(OSError, SyntaxError, ValueError):
@@ -471,4 +474,4 @@ def start(home: Home, key: str, app: App, *, cold: bool) -> Worker | None:
     # A fork would inherit the locks of other threads, and what was seen of other arguments.
     if not cold and (threading.active_count() > 1 or preload.uses_argv):
         return None
-    return Worker(home, key, app, preload)
+    return Worker(home, key, app, preload, mark)

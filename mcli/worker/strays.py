@@ -3,8 +3,9 @@ What jobs leave behind in a worker: processes whose parents have ended.
 
 The worker is their subreaper: they become its children, so that one look at those tells
 whether there are any. Which job one belongs to is told by its session, by the id in its
-environment, or by a pipe of the job that it holds; one that shows none of these (forked, never
-executed, in a session of its own, with all closed) is of the only job there is, if that is so.
+environment, or by a pipe of the job that it holds; one that shows none of these (it has a session
+of its own, has closed all, and has written over its environment) is of the only job, if there is
+but one.
 """
 
 import ctypes

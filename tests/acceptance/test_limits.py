@@ -45,7 +45,7 @@ def test_nothing_of_a_job_lives_after_its_end(shared: Daemon, gate: Gate, kind: 
     assert not family.lives(int(shared.output(job_id)))
 
 
-@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked"])
+@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked", "demon"])
 def test_nothing_lives_after_the_end_without_a_worker(
     shared: Daemon, gate: Gate, kind: str
 ) -> None:
@@ -63,7 +63,7 @@ def test_nothing_lives_after_the_end_without_a_worker(
 
 
 @pytest.mark.parametrize("killed", [False, True])
-@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked"])
+@pytest.mark.parametrize("kind", ["plain", "apart", "stubborn", "forked", "demon"])
 def test_nothing_lives_after_the_end_without_daemon_and_worker(
     daemon: Daemon, gate: Gate, kind: str, killed: bool
 ) -> None:
@@ -120,7 +120,7 @@ def test_strays_are_told_apart(shared: Daemon, gate: Gate) -> None:
     first, second = gate.arrival(), gate.arrival()
     assert first.ppid == second.ppid
     for inside in (first, second):
-        inside.do("import limited; print(limited.apart(), limited.forked(), limited.nohup())")
+        inside.do("import limited as of; print(of.apart(), of.forked(), of.nohup(), of.demon())")
     first.leave()
     shared.final(first.job_id)
     assert not any(map(family.lives, map(int, shared.output(first.job_id).split())))
@@ -159,6 +159,27 @@ def test_children_that_may_stay(shared: Daemon, gate: Gate, kind: str) -> None:
         following = limited(shared, "leaving", gate.path)
         gate.arrival().leave()
         shared.final(following)
+        assert family.lives(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_children_that_may_stay_beside_another_job(shared: Daemon, gate: Gate) -> None:
+    """
+    They do so, too, when their job ends before another in the same worker, whose may not stay.
+    """
+    job_id = limited(shared, "leaving", gate.path)
+    inside = gate.arrival()
+    beside = limited(shared, "polite", gate.path)
+    other = gate.arrival()
+    assert inside.ppid == other.ppid
+    inside.do("import limited; print(limited.demon())")
+    inside.leave()
+    shared.final(job_id)
+    pid = int(shared.output(job_id))
+    try:
+        other.leave()
+        shared.final(beside)
         assert family.lives(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
