@@ -19,7 +19,7 @@ LENGTH_MAX: Final = 256 << 20
 # client → daemon
 SUBMIT: Final = 1  # {"protocol", "id", "invocation", "detach", "fds"}; "awaited", "key", "request"
 ATTACH: Final = 2  # {"protocol", "id", "offset"}
-PING: Final = 3  # {"protocol"}
+PING: Final = 3  # {"protocol"}; to a worker {}
 SIGNAL: Final = 4  # {"signal", "group"}; with "job" to a worker
 WINDOW: Final = 5  # {"rows", "cols"}
 KEYS: Final = 6  # {"data"}: what was typed, latin-1
@@ -37,7 +37,7 @@ MODE: Final = 28  # {"raw", "size"}: whether its terminal translates line ends
 PIPES: Final = 30  # {"pipes"}: what it prints to, by stream: a path to open it, its inode
 AGAIN: Final = 29  # {"message", "size"}: an attempt has failed, another one follows
 FINISHED: Final = 26  # the outcome and the job document
-PONG: Final = 27  # the daemon's status
+PONG: Final = 27  # the daemon's status; of a worker {}
 
 # daemon → worker
 START: Final = 40  # {"job", "attempt", "invocation", "timeout_s", "grace_s", "fds"}

@@ -4,5 +4,5 @@ from typing import Final
 
 __version__: Final = "0.1.0"
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Both ends of a socket must speak the same number; raised when frames change their meaning."""

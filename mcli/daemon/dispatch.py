@@ -29,7 +29,7 @@ from mcli.daemon.ballast import Ballast
 from mcli.daemon.lane import Lane, lanes
 from mcli.daemon.live import Live
 from mcli.daemon.orphan import Streams
-from mcli.daemon.orphans import REPORT_S, Orphans
+from mcli.daemon.orphans import SETTLE_S, Orphans
 from mcli.daemon.patience import AGAIN_S, insist, pause_s, persist
 from mcli.daemon.ports import Figures
 from mcli.daemon.readers import Readers
@@ -506,6 +506,13 @@ class Dispatcher:
             live.worker = None
             self._orphans.bereave(live, worker.pid)
 
+    def look_at_workers(self) -> None:
+        """End those that do not answer, or do not come back: their jobs go on without them."""
+        self.pool.look()
+        for live in self._live.values():
+            if live.vigil is not None:
+                live.vigil.look()
+
     def reaped(self, pid: int, status: int) -> None:
         """A child has ended, or stopped: a worker, or a job that its worker has left behind."""
         if os.WIFSTOPPED(status):
@@ -778,11 +785,13 @@ class Dispatcher:
             self.look()  # it may be queued again
         if live is None:
             return self.get(job_id)
-        attempt, deadline = live.attempt, time.monotonic() + REPORT_S
-        while live.is_at(attempt) and (left := deadline - time.monotonic()) > 0:
-            await live.changed(left)  # whoever looks after it is about to tell its end
-        folder = self.home.job(job_id)
-        if live.is_at(attempt) and is_over(folder, attempt):
+        attempt, folder = live.attempt, self.home.job(job_id)
+        deadline = time.monotonic() + SETTLE_S
+        while live.is_at(attempt) and is_over(folder, attempt):
+            left = deadline - time.monotonic()
+            if left > 0:
+                await live.changed(left)  # whoever looks after it is about to tell its end
+                continue
             await self._finish(live, attempt, read_outcome(folder, attempt))
         return self.get(job_id)
 

@@ -27,7 +27,10 @@ from mcli.ticket import Identity, has_reached, holder, identify, is_taken, revok
 Work = Coroutine[Any, Any, None]
 
 REPORT_S: Final = 2.0
-"""Seconds after the end of a job's process in which its worker may still report it."""
+"""Seconds after the end of a job's process in which that may still be reported."""
+
+SETTLE_S: Final = 10.0
+"""The same as long as its worker is waited for, which may have to be ended first."""
 
 
 class Orphans:
@@ -192,13 +195,13 @@ class Orphans:
         await persist(partial(self._try_to_abandon, live, attempt))
 
     async def _try_to_abandon(self, live: Live, attempt: int) -> None:
-        deadline = time.monotonic() + REPORT_S
+        gone_at = time.monotonic()
         while (
             live.status is None
             and live.worker is None
             and live.is_at(attempt)
             and (live.orphan is None or live.orphan.ours)
-            and (left := deadline - time.monotonic()) > 0
+            and (left := gone_at + (SETTLE_S if live.vigil else REPORT_S) - time.monotonic()) > 0
         ):
             await live.changed(left)  # it may have changed in another way: it prints, say
         if live.worker is not None:  # it will tell; if it does not, it is watched again

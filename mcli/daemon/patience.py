@@ -3,8 +3,10 @@ Waiting in the event loop for what the system does not allow now, or has not don
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -16,6 +18,10 @@ AGAIN_S: Final = 1.0
 """Seconds until something is tried again that the system did not allow."""
 
 _FIRST_S: Final = 0.02
+
+LOOKS_MAX: Final = 8
+"""Looks in a row at which a worker does not answer, or has not come back, until it is ended. Looks
+and not seconds: who was suspended beside it has not looked either."""
 
 
 def pause_s(tries: int) -> float:
@@ -42,6 +48,17 @@ async def persist(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
             await asyncio.sleep(AGAIN_S)
 
 
+def end_silent(worker: int, process: int) -> None:
+    """End a worker that stands still, or hangs: its jobs go on without it.
+
+    Args:
+        process: A descriptor of it, of ``pidfd_open``.
+    """
+    log.warning("worker.silent pid=%d", worker)
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+
+
 class Vigil:
     """Calls *then* once the process has ended: now, if it has. Never after ``close``.
 
@@ -55,6 +72,7 @@ class Vigil:
         self._ticks = ticks
         self._process: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._looks = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -74,6 +92,12 @@ class Vigil:
     def _gone(self) -> None:
         self.close()
         self._then()
+
+    def look(self) -> None:
+        """Once more it has not come back. When that has been so for too often, it is ended."""
+        self._looks += 1
+        if self._looks == LOOKS_MAX and self._process is not None:
+            end_silent(self._pid, self._process)
 
     def close(self) -> None:
         """It is of no interest any more."""

@@ -1,13 +1,14 @@
 """
 The round that the daemon makes through what it stands on, two times a second.
 
-Nobody tells when a file has been removed or a disk is full. Sockets that are gone are made
-again; without directory, lock or database the daemon ends; all else is a trouble, and told.
+Nobody tells when a file has been removed, a disk is full, or a process stands still. Sockets that
+are gone are made again; without directory, lock or database the daemon ends; a worker that does
+not answer is ended; all else is a trouble, and told.
 """
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mcli import filesystem
@@ -27,13 +28,19 @@ class Rounds:
     """Made from the time that the daemon listens, for as long as ``run`` runs."""
 
     def __init__(
-        self, home: Home, store: Store, listeners: Sequence[Listener], troubles: Troubles
+        self,
+        home: Home,
+        store: Store,
+        listeners: Sequence[Listener],
+        troubles: Troubles,
+        look_at_workers: Callable[[], None],
     ) -> None:
         self._home = home
         self._place = Place(home)
         self._store = store
         self._listeners = listeners
         self._troubles = troubles
+        self._look_at_workers = look_at_workers
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -48,6 +55,7 @@ class Rounds:
         self._troubles.tell("store", self._store.trouble)
         self._troubles.tell("space", filesystem.shortage(self._home.root))
         self._troubles.tell("sockets", self._look_at_sockets())
+        self._look_at_workers()
 
     def _look_at_sockets(self) -> str | None:
         for listener in self._listeners:

@@ -135,7 +135,7 @@ class _Server:
         web = self._begin(server.serve(sockets=[bound.socket]))
         tasks = [
             self._begin(self._look(dispatcher, apps)),
-            self._begin(Rounds(self._home, store, listeners, dispatcher.troubles).run()),
+            self._begin(self._rounds(store, listeners, dispatcher).run()),
             self._begin(webhooks.run()),
             self._begin(retention.run(left)),
         ]
@@ -162,6 +162,12 @@ class _Server:
         dispatcher.pool.close()
         server.stop()
         await web
+
+    def _rounds(
+        self, store: Store, listeners: Sequence[Listener], dispatcher: Dispatcher
+    ) -> Rounds:
+        troubles, look = dispatcher.troubles, dispatcher.look_at_workers
+        return Rounds(self._home, store, listeners, troubles, look)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do something to the end of the daemon's life. If it ends before, so does the daemon."""

@@ -6,6 +6,7 @@ program, and the same values of all variables that were read meanwhile.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,11 +19,13 @@ from typing import Any, Final, Protocol
 
 from mcli import frames
 from mcli.daemon.link import Link
+from mcli.daemon.patience import LOOKS_MAX, end_silent
 from mcli.family import BLANK_MARK, MARK_NAME
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
 from mcli.scarcity import is_scarce
 from mcli.settings import Settings
+from mcli.ticket import started_ticks
 from mcli.version import PROTOCOL
 
 log = logging.getLogger("mcli.workers")
@@ -44,6 +47,7 @@ class Worker:
 
     link: Link
     pid: int
+    started_ticks: int | None
     key: str
     app: App
     reads: Mapping[str, str | None]
@@ -51,7 +55,18 @@ class Worker:
     env: Mapping[str, str]
     jobs: set[str] = field(default_factory=set)
     retiring: bool = False
+    unanswered: int = 0
+    """Looks in a row at which it has not answered."""
+
     idle_since: float = field(default_factory=time.monotonic)
+
+    def end(self) -> None:
+        """Kill it, unless its number is another's by now."""
+        with contextlib.suppress(OSError):
+            process = os.pidfd_open(self.pid)
+            if started_ticks(self.pid) == self.started_ticks:
+                end_silent(self.pid, process)
+            os.close(process)
 
     @property
     def shown(self) -> str:
@@ -211,7 +226,9 @@ class Pool:
         def on_frame(kind: int, payload: dict[str, Any]) -> None:
             nonlocal worker
             if worker is not None:
-                self._on_frame(worker, kind, payload)
+                worker.unanswered = 0
+                if kind != frames.PONG:
+                    self._on_frame(worker, kind, payload)
             elif kind == frames.READY and payload["protocol"] == PROTOCOL:
                 worker = self._register(link, payload)
                 self._employ(worker, payload["jobs"])  # it may be found dead already
@@ -229,6 +246,7 @@ class Pool:
         worker = Worker(
             link=link,
             pid=payload["pid"],
+            started_ticks=started_ticks(payload["pid"]),
             key=payload["key"],
             app=App(**payload["app"]),
             reads=payload["reads"],
@@ -255,6 +273,15 @@ class Pool:
                 self.place(starting.owner)
             for job in starting.waiting:
                 self.place(job)
+
+    def look(self) -> None:
+        """See whether those that have jobs answer. Who does not for too long is ended."""
+        self.catch_up()
+        for worker in [worker for worker in self._workers if worker.jobs]:
+            worker.unanswered += 1
+            if worker.unanswered == LOOKS_MAX + 1:
+                worker.end()
+            worker.link.send(frames.PING, {})
 
     def catch_up(self) -> None:
         """Hear all that workers have told until now."""

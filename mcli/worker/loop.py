@@ -200,6 +200,9 @@ class Worker:
         if kind == frames.RETIRE:
             self._retire()
             return None
+        if kind == frames.PING:
+            self._tell(frames.PONG)
+            return None
         attempt = self._attempts.get(payload.get("job", ""))
         if attempt is None:
             return None

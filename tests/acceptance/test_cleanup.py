@@ -109,21 +109,17 @@ def test_a_run_whose_caller_is_gone(stopped: Daemon) -> None:
 
 def test_a_run_whose_process_is_gone(daemon: Daemon, gate: Gate) -> None:
     """
-    Its worker is held up and cannot tell: it is ended as lost, and stays so.
+    Its worker is held up and cannot tell: that is ended first, and how its job ended is told.
     """
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
     halt(inside.ppid)
-    try:
-        os.kill(inside.pid, signal.SIGKILL)
-        assert inside.gone()
-        (run,) = cleanup(daemon, "--no-dry-run")
-    finally:
-        os.kill(inside.ppid, signal.SIGCONT)
-    assert (run["action"], run["job"]["state"]) == ("lost", "lost")
+    os.kill(inside.pid, signal.SIGKILL)
+    assert inside.gone()
+    (run,) = cleanup(daemon, "--no-dry-run")
+    assert (run["action"], run["job"]["state"], run["job"]["signal"]) == ("failed", "failed", 9)
     assert run["job"]["finished_at"]
-    assert daemon.puppet("tell").stderr == "aside\n"  # the worker has reported by now
-    assert daemon.job(job_id)["state"] == "lost"
+    assert daemon.job(job_id) == run["job"]
 
 
 def test_older_than_removes_what_has_ended(shared: Daemon, gate: Gate) -> None:

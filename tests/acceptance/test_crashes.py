@@ -31,6 +31,7 @@ from mcli.version import PROTOCOL
 
 from .daemon import (
     DEADLINE_S,
+    PROGRAMS,
     PROJECT,
     PUPPET,
     Daemon,
@@ -610,6 +611,71 @@ def test_child_in_advance_killed(daemon: Daemon) -> None:
     os.kill(worker, signal.SIGCONT)
     job = daemon.final(job_id)
     assert (job["state"], job["worker_pid"]) == ("succeeded", worker)
+    assert len(daemon.starts()) == 2
+
+
+# A worker stands still ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["one daemon", "two daemons"])
+@pytest.mark.parametrize(
+    ("end", "code", "state", "reason"),
+    [
+        ("sys.exit(7)", 7, "failed", "exit_nonzero"),
+        ("os.kill(os.getpid(), 9)", -9, "failed", "signal"),
+    ],
+)
+def test_worker_that_stands_still(
+    daemon: Daemon, gate: Gate, end: str, code: int, state: str, reason: str, restart: bool
+) -> None:
+    """
+    Nobody can wait for what it does not tell: it is ended, and its job goes on without it. What
+    the job has printed comes whole, and its end is the true one.
+    """
+    caller = daemon.begin_puppet("obey", gate.path)
+    inside = gate.arrival()
+    with ended(inside.ppid):
+        halt(inside.ppid)
+        inside.do("print('o' * 3000)")
+        inside.tell(end)
+        if restart:
+            daemon.kill9()
+            daemon.start()
+    assert caller.communicate(timeout=DEADLINE_S)[0] == "o" * 3000 + "\n"
+    job = daemon.final(inside.job_id)
+    known = not restart or reason != "signal"  # else only the worker could have told
+    assert (job["state"], job["reason"]) == ((state, reason) if known else ("lost", "worker_lost"))
+    assert caller.returncode == (code if known else 125)
+    assert len(daemon.starts()) == 1
+    assert daemon.puppet("tell").returncode == 0
+
+
+def test_limits_under_a_worker_that_stands_still(daemon: Daemon, gate: Gate) -> None:
+    """
+    A job of such a worker can be cancelled, and is ended when its time is over.
+    """
+    limited = [sys.executable, str(PROGRAMS / "limited.py"), "timed", gate.path, "--detach"]
+    timed = daemon.run(*limited).stdout.strip()
+    inside = gate.arrival()
+    halt(inside.ppid)
+    assert daemon.final(timed)["reason"] == "timeout"
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    halt(inside.ppid)
+    assert daemon.mcli("cancel", job_id).returncode == 0
+    assert daemon.final(job_id)["state"] == "cancelled"
+    assert not family.lives(inside.pid)
+
+
+def test_job_for_a_worker_that_stands_still(daemon: Daemon) -> None:
+    """
+    One that it was given, and has not begun, is begun by another.
+    """
+    worker = daemon.final(daemon.submit("tell"))["worker_pid"]
+    halt(worker)
+    with ended(worker):
+        job = daemon.final(daemon.submit("tell"))
+    assert (job["state"], job["worker_pid"] != worker) == ("succeeded", True)
     assert len(daemon.starts()) == 2
 
 
