@@ -281,7 +281,7 @@ def _settle(
     invocation: dict[str, Any], home: Home, job_id: str, *, here: bool
 ) -> tuple[Wire, str] | None:
     from mcli.mask import mask
-    from mcli.store.arbiter import settle, withdraw
+    from mcli.store.arbiter import settle
 
     owner = settle(
         home.database,
@@ -295,27 +295,33 @@ def _settle(
     if owner == "here":
         failpoint.reach("settled")
         if not here:
-            withdraw(home.database, job_id, time.time())
+            _withdraw(home, job_id)
             raise Refused(f"job {job_id} was not accepted, and not run; submit it again")
-        _sign(home.job(job_id))
+        _hold_room(home.job(job_id))
         return None
     return _again(home, job_id, 0), job_id
 
 
-def _sign(folder: str) -> None:
-    """Tell later daemons which process has the job: its number alone could be another's by then.
-
-    And hold room to tell how it ends. Best effort: without it, the number has to do.
-    """
+def _hold_room(folder: str) -> None:
+    """To tell how it ends, if the store cannot be written then. Best effort."""
     from mcli.outcome import reserve_outcome
-    from mcli.ticket import identify, take
 
     with contextlib.suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        fd = take(folder, 1, identify(os.getpid()))
-        if fd is not None:
-            os.close(fd)
         reserve_outcome(folder, 1)
+
+
+def _withdraw(home: Home, job_id: str) -> None:
+    """Note that the job that this process has taken will not run. Best effort: as ``note_end``."""
+    from mcli.outcome import Outcome, write_outcome
+    from mcli.store.arbiter import withdraw
+
+    if withdraw(home.database, job_id, time.time()):
+        return
+    folder = home.job(job_id)
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        write_outcome(folder, 1, Outcome(reason="client_gone"))
 
 
 def note_end(home: Home, job_id: str, exit_code: int) -> None:

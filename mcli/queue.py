@@ -44,6 +44,7 @@ from mcli.store.schema import (
     jobs,
 )
 from mcli.store.schema import attempts as earlier_attempts
+from mcli.ticket import Identity
 
 LATEST: Final = "-"
 """What people write for the newest job."""
@@ -680,6 +681,12 @@ def known(conn: Connection, job_ids: Collection[str]) -> set[str]:
     return set(conn.execute(select(jobs.c.id).where(jobs.c.id.in_(job_ids))).scalars())
 
 
+def caller(conn: Connection, job_id: str) -> Identity | None:
+    """The process that has taken a job to run it itself; None: an older mcli has not said."""
+    told = conn.execute(select(jobs.c.caller).where(jobs.c.id == job_id)).scalar_one_or_none()
+    return Identity(**told) if told else None
+
+
 def local(conn: Connection) -> list[JobInfo]:
     """Jobs that their callers are running themselves."""
     running = _in((State.RUNNING,)) & (jobs.c.route == "local")
@@ -739,6 +746,7 @@ def invocation(conn: Connection, job_id: str) -> bytes | None:
 
 def _job(row: Row[Any]) -> JobInfo:
     fields = dict(row._mapping)
+    fields.pop("caller", None)  # asked for by ``caller``
     fields |= {"state": State(row.state), "reason": row.reason and Reason(row.reason)}
     result = row.result and json.loads(row.result)
     return JobInfo(**(fields | {"result": result, "has_result": row.result is not None}))

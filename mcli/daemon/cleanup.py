@@ -15,10 +15,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcli.daemon.ports import Dispatcher
-from mcli.daemon.recovery import caller_lives
 from mcli.daemon.reply import Daemon, Document
 from mcli.daemon.verdict import ending_of
-from mcli.home import Home
 from mcli.job import JobInfo, timestamp
 from mcli.outcome import read_outcome
 from mcli.states import State
@@ -54,10 +52,10 @@ class Run:
         }
 
 
-def look(job: JobInfo, home: Home) -> Run:
+def look(job: JobInfo, daemon: Dispatcher) -> Run:
     """What there is of *job*."""
     size, printed_at = 0, 0.0
-    folder = home.job(job.id)
+    folder = daemon.home.job(job.id)
     try:
         log = os.lstat(os.path.join(folder, "output.log"))
         size, printed_at = log.st_size, log.st_mtime
@@ -65,17 +63,17 @@ def look(job: JobInfo, home: Home) -> Run:
         pass  # it has printed nothing
     return Run(
         job=job,
-        ends=None if lives(job, home) else _end(job, folder),
+        ends=None if lives(job, daemon) else _end(job, folder),
         last_sign_at=max(printed_at, job.started_at or job.created_at),
         output_bytes=size,
     )
 
 
-def lives(job: JobInfo, home: Home) -> bool:
+def lives(job: JobInfo, daemon: Dispatcher) -> bool:
     """Whether its process is there, or may still come."""
     if job.route == "local":
-        return caller_lives(job, home)
-    return not is_over(home.job(job.id), job.attempt)
+        return daemon.caller_lives(job)
+    return not is_over(daemon.home.job(job.id), job.attempt)
 
 
 def _end(job: JobInfo, folder: str) -> State:
@@ -117,7 +115,7 @@ async def _runs(daemon: Dispatcher) -> list[Run]:
     before: str | None = None
     while True:
         page = await asyncio.to_thread(daemon.page, states=RUNS, limit=PAGE, before=before)
-        found += await asyncio.to_thread(lambda: [look(job, daemon.home) for job in page])  # noqa: B023 - awaited here
+        found += await asyncio.to_thread(lambda: [look(job, daemon) for job in page])  # noqa: B023 - awaited here
         if len(page) < PAGE:
             return found
         before = page[-1].id

@@ -258,7 +258,7 @@ class Dispatcher:
         if self.counts()[State.SCHEDULED]:
             self._look_for_due()
         for info in self._store.read(queue.local):
-            if not recovery.caller_lives(info, self.home):
+            if not self.caller_lives(info):
                 self.spawn(self.settle(info.id))
         for lane in self._lanes:
             lane.queued = True
@@ -794,6 +794,10 @@ class Dispatcher:
                 continue
             await self._finish(live, attempt, read_outcome(folder, attempt))
         return self.get(job_id)
+
+    def caller_lives(self, info: JobInfo) -> bool:
+        """Whether the process that has taken the job to run it itself still does."""
+        return recovery.caller_lives(info, self._store, self.home)
 
     async def forget(self, job_id: str) -> None:
         """Remove a job that has ended; its files are the caller's to remove.

@@ -113,6 +113,9 @@ class Dispatcher(Protocol):
             InvalidTransition: It is not running.
         """
 
+    def caller_lives(self, info: JobInfo) -> bool:
+        """Whether the process that has taken the job to run it itself still does."""
+
     async def settle(self, job_id: str) -> JobInfo:
         """End a run whose process is gone: from what it has left, else as ``lost``.
 

@@ -58,19 +58,20 @@ def settle(job_id: str, store: Store, home: Home) -> JobInfo:
 def _lives(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
     if job.route == "daemon":
         return _settle(job, store, home, look)
-    if not caller_lives(job, home):
+    if not caller_lives(job, store, home):
         outcome = read_outcome(home.job(job.id), job.attempt)  # if it could not write to the store
         _end(job, store, home, ending_of(job, outcome, lost=Reason.CLIENT_GONE))
     return False
 
 
-def caller_lives(job: JobInfo, home: Home) -> bool:
-    """Whether the process that has taken the job to run it itself is still there."""
-    try:
-        owner = holder(home.job(job.id), job.attempt)
-    except FileNotFoundError:  # it had no room to say which one it is
+def caller_lives(job: JobInfo, store: Store, home: Home) -> bool:
+    """Whether the process that has taken the job to run it itself still does."""
+    if read_outcome(home.job(job.id), job.attempt) is not None:
+        return False
+    caller = store.read(queue.caller, job.id)
+    if caller is None:
         return job.pid is not None and started_ticks(job.pid) is not None
-    return owner is not None and owner.alive()
+    return caller.alive()
 
 
 def _settle(job: JobInfo, store: Store, home: Home, look: Look) -> bool:

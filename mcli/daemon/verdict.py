@@ -113,8 +113,8 @@ def _judge(outcome: Outcome) -> tuple[State, Reason | None, int | None]:
     code = outcome.exit_code
     if code == 0 and outcome.complete and outcome.reached:
         return State.SUCCEEDED, None, 0
-    if outcome.reason == "user":
-        return State.CANCELLED, Reason.USER, code
+    if outcome.reason in ("user", "client_gone"):
+        return State.CANCELLED, Reason(outcome.reason), code
     if outcome.reason == "timeout":
         return State.FAILED, Reason.TIMEOUT, TIMEOUT_CODE
     if outcome.reason is not None:

@@ -12,16 +12,18 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import Literal
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from typing import Any, Literal
 from urllib.parse import quote
 
 from mcli.errors import OutcomeUnknown, StoreUnreadable
+from mcli.ticket import identify
 
 _TAKE = """
     INSERT INTO jobs (id, name, state, route, attempt, pid, created_at, queued_at, started_at,
-                      app, argv, cwd)
-    VALUES (:id, :name, 'running', 'local', 1, :pid, :now, :now, :now, :app, :argv, :cwd)
+                      app, argv, cwd, caller)
+    VALUES (:id, :name, 'running', 'local', 1, :pid, :now, :now, :now, :app, :argv, :cwd, :caller)
     ON CONFLICT (id) DO NOTHING
 """
 _ROUTE = "SELECT route FROM jobs WHERE id = :id"
@@ -69,6 +71,7 @@ def settle(
         "argv": _json(argv),
         "cwd": _json(cwd),
         "pid": os.getpid(),
+        "caller": _json(asdict(identify(os.getpid()))),
         "now": now,
     }
     try:
@@ -86,19 +89,22 @@ def settle(
 
 def close_local(database: str, job_id: str, exit_code: int, now: float) -> bool:
     """Note how a job ended that ran here; False if that cannot be done."""
-    end = {"id": job_id, "exit_code": exit_code, "now": now}
+    return _note(database, _CLOSE, {"id": job_id, "exit_code": exit_code, "now": now})
+
+
+def withdraw(database: str, job_id: str, now: float) -> bool:
+    """Note that a job will not run, neither here, where it was taken, nor there; False if that
+    cannot be done."""
+    return _note(database, _WITHDRAW, {"id": job_id, "now": now})
+
+
+def _note(database: str, change: str, columns: dict[str, Any]) -> bool:
     try:
         with _writing(database, timeout_s=1.0) as connection:
-            connection.execute(_CLOSE, end)
+            connection.execute(change, columns)
     except sqlite3.Error:
         return False
     return True
-
-
-def withdraw(database: str, job_id: str, now: float) -> None:
-    """Note that a job will not run, neither here, where it was taken, nor there. Best effort."""
-    with suppress(sqlite3.Error), _writing(database, timeout_s=1.0) as connection:
-        connection.execute(_WITHDRAW, {"id": job_id, "now": now})
 
 
 def is_known(database: str, job_id: str) -> bool:
@@ -132,7 +138,7 @@ def _writing(database: str, timeout_s: float) -> Iterator[sqlite3.Connection]:
         connection.close()  # rolls back what was not committed
 
 
-def _json(value: str | list[str]) -> str:
+def _json(value: str | list[str] | dict[str, Any]) -> str:
     """As the schema keeps text, see ``schema.Json``."""
     return json.dumps(value, separators=(",", ":"))
 

@@ -33,7 +33,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 
 
 class Json(TypeDecorator[Any]):
@@ -87,6 +87,7 @@ jobs = Table(
     Column("source", String(8), nullable=False, server_default="cli"),
     Column("on_finish", Json),
     Column("max_attempts", Integer, nullable=False, server_default="1"),
+    Column("caller", Json),
     CheckConstraint(
         "state IN ('scheduled', 'queued', 'running', 'stopping',"
         " 'succeeded', 'failed', 'cancelled', 'lost')",

@@ -231,6 +231,32 @@ def test_submission_that_the_daemon_did_not_live_to_accept(stopped: Daemon) -> N
     assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
 
 
+def test_submission_that_is_withdrawn_beside_the_store(stopped: Daemon) -> None:
+    """
+    The same if the store is locked when that is to be noted, and the program goes on to live.
+    """
+    stopped.start(MCLI_FAILPOINT="pre-commit:kill")
+    shop = str(Path(PUPPET).with_name("shop.py"))
+    armed = {"MCLI_FAILPOINT": "settled:stop"}
+    caller = stopped.begin(sys.executable, shop, stdin=subprocess.PIPE, env=armed)
+    assert caller.stdin is not None
+    caller.stdin.write(
+        "try:\n    below.submit()\nexcept mcli.errors.MCLIError as error:\n"
+        "    print(type(error).__name__, flush=True)\n"
+        "    __import__('signal').pause()\nanswer = None\n"
+    )
+    caller.stdin.close()
+    caller.stdin = None
+    assert stopped.halted() == caller.pid
+    with closing(sqlite3.connect(stopped.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        go_on({caller.pid})
+        assert lines(caller, 1) == ["Refused\n"]
+    (job,) = stopped.start().jobs()
+    assert (job["state"], job["reason"], job["route"]) == ("cancelled", "client_gone", "local")
+    assert caller.poll() is None
+
+
 @pytest.mark.parametrize("words", [["tell", "--detach"], ["strict", "no-gate"], ["run"]])
 def test_call_that_may_not_run_here(stopped: Daemon, words: list[str]) -> None:
     """

@@ -162,6 +162,9 @@ class Shelf:
             raise InvalidTransition(f"job {job_id} has ended")
         return await self.move(job_id, State.CANCELLED, reason=Reason.USER, finished_at=NOW)
 
+    def caller_lives(self, info: JobInfo) -> bool:
+        return not info.is_final
+
     async def settle(self, job_id: str) -> JobInfo:
         return await self.move(job_id, State.LOST, reason=Reason.WORKER_LOST, finished_at=NOW)
 
