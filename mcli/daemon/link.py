@@ -175,6 +175,7 @@ class Listener:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # a dead daemon's: we hold the lock
         self._socket = _listening(path)
+        self._file = _file(path)
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
 
     @property
@@ -183,22 +184,24 @@ class Listener:
         return self._pause is not None
 
     def look(self) -> None:
-        """Listen anew if the socket's file is gone, so that callers find us again.
+        """Listen anew if the socket's file is gone, or another's, so that callers find us again.
 
-        It has to be gone at two looks in a row, or it may just be on its way to another name.
+        It has to be so at two looks in a row, or it may just be on its way to another name.
 
         Raises:
             OSError: That cannot be done now.
         """
-        missed, self._missed = self._missed, not os.path.lexists(self.path)
+        missed, self._missed = self._missed, _file(self.path) != self._file
         if not (missed and self._missed):
             return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
         anew = _listening(self.path)
         self._missed = False
         self._stop()
-        self._socket = anew
+        self._socket, self._file = anew, _file(self.path)
         asyncio.get_running_loop().add_reader(self._socket, self._ready)
-        log.warning("listener.renewed %s was gone", self.path)
+        log.warning("listener.renewed %s was gone, or another's", self.path)
 
     def _ready(self) -> None:
         try:
@@ -256,6 +259,15 @@ class Listener:
             self._pause = None
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    """Which file is there; None: none, or it cannot be seen."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _listening(path: str) -> socket.socket:

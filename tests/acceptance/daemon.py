@@ -255,6 +255,14 @@ class Daemon:
                 client.delete(job["id"])
         self.ledger.unlink(missing_ok=True)
 
+    def front(self) -> Home:
+        """Another state directory with the same store: a caller who is sent there asks a test that
+        listens at its socket, and may find the job in the store."""
+        front = Home(str(self.cwd / "front"))
+        front.create()
+        os.symlink(self.home.database, front.database)
+        return front
+
     # The end --------------------------------------------------------------------------
 
     def processes(self) -> dict[int, str]:

@@ -1335,11 +1335,12 @@ def test_twenty_callers_at_once(daemon: Daemon) -> None:
 class Swallower:
     """Stands before the daemon's socket: passes everything on and swallows the first answers."""
 
-    def __init__(self, path: str, count: int) -> None:
-        self._behind = f"{path}.behind"
-        os.rename(path, self._behind)
+    def __init__(self, daemon: Daemon, count: int) -> None:
+        front = daemon.front()
+        self.env = {"MCLI_HOME": front.root}
+        self._behind = daemon.home.attach_socket
         self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(path)
+        self._listening.bind(front.attach_socket)
         self._listening.listen()
         self._left = count
         threading.Thread(target=self._serve, daemon=True).start()
@@ -1388,8 +1389,8 @@ def test_answer_that_is_lost(daemon: Daemon, count: int) -> None:
     A caller whose answer was lost asks again with the same id, then looks into the store: the
     job is accepted, and begun, once.
     """
-    proxy = Swallower(daemon.home.attach_socket, count)
-    done = daemon.puppet("tell")
+    proxy = Swallower(daemon, count)
+    done = daemon.puppet("tell", env=proxy.env)
     (job,) = daemon.jobs()
     assert done.stdout == f"job {job['id']} 1\n"
     assert len(daemon.starts()) == 1
@@ -1425,14 +1426,13 @@ def test_answer_that_is_lost_and_then_a_refusal(daemon: Daemon, second: str) -> 
     What the daemon says to the second question, or that it cannot be asked again, does not
     take back that it may have accepted the job the first time: it is begun once.
     """
-    path = daemon.home.attach_socket
-    behind = f"{path}.behind"
-    os.rename(path, behind)
+    front, behind = daemon.front(), daemon.home.attach_socket
+    path = front.attach_socket
     waiting: list[socket.socket] = []
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(0)
-        caller = daemon.begin_puppet("tell")
+        caller = daemon.begin_puppet("tell", env={"MCLI_HOME": front.root})
         first, _ = listening.accept()
         with first, socket.socket(socket.AF_UNIX) as wire:
             wire.connect(behind)
@@ -1448,7 +1448,8 @@ def test_answer_that_is_lost_and_then_a_refusal(daemon: Daemon, second: str) -> 
         else:
             (job,) = daemon.jobs()
             daemon.final(job["id"])
-    os.rename(behind, path)
+    os.unlink(path)
+    os.symlink(behind, path)
     for each in waiting:
         each.close()
     out, err = caller.communicate(timeout=DEADLINE_S)
@@ -1473,13 +1474,11 @@ def test_interrupt_before_the_answer(daemon: Daemon, gate: Gate) -> None:
     Ctrl-C that comes while the caller waits for the answer is for the job: it does not run on
     behind the back of somebody who was told that it was aborted.
     """
-    path = daemon.home.attach_socket
-    behind = f"{path}.behind"
-    os.rename(path, behind)
+    front, behind = daemon.front(), daemon.home.attach_socket
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
+        listening.bind(front.attach_socket)
         listening.listen()
-        caller = daemon.begin_puppet("obey", gate.path)
+        caller = daemon.begin_puppet("obey", gate.path, env={"MCLI_HOME": front.root})
         wire, _ = listening.accept()
         submission = wire.recv(1 << 20)
         caller.send_signal(signal.SIGINT)
@@ -1490,7 +1489,8 @@ def test_interrupt_before_the_answer(daemon: Daemon, gate: Gate) -> None:
             back.start()
             _copy(wire, further)
             back.join(DEADLINE_S)
-    os.rename(behind, path)
+    os.unlink(front.attach_socket)
+    os.symlink(behind, front.attach_socket)
     caller.communicate(timeout=DEADLINE_S)
     assert caller.returncode in (1, -signal.SIGINT)
     (job,) = daemon.jobs()
@@ -1502,13 +1502,12 @@ def test_submission_that_never_came(daemon: Daemon) -> None:
     A daemon that takes the bytes and does nothing: the caller takes the id in the store and
     runs the body here, once; the late submission is refused.
     """
-    path = daemon.home.attach_socket
-    os.rename(path, f"{path}.behind")
+    front = daemon.front()
     held: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path)
+        listening.bind(front.attach_socket)
         listening.listen()
-        caller = daemon.begin_puppet("tell")
+        caller = daemon.begin_puppet("tell", env={"MCLI_HOME": front.root})
         for _ in range(2):
             wire, _ = listening.accept()
             held.append(wire.recv(1 << 20))
@@ -1518,7 +1517,7 @@ def test_submission_that_never_came(daemon: Daemon) -> None:
     (job,) = daemon.jobs()
     assert (job["route"], job["state"], job["exit_code"]) == ("local", "succeeded", 0)
     with socket.socket(socket.AF_UNIX) as late:
-        late.connect(f"{path}.behind")
+        late.connect(daemon.home.attach_socket)
         late.sendall(held[0])
         assert b'"conflict"' in late.recv(1 << 16)
     assert len(daemon.starts()) == 1

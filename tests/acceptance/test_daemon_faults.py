@@ -14,6 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -236,16 +237,30 @@ def test_stopped_is_not_hung(stopped: Daemon) -> None:
 # D16: sockets, directories --------------------------------------------------------------------
 
 
+def _inode(path: str) -> int | None:
+    with suppress(FileNotFoundError):
+        return os.stat(path).st_ino
+    return None
+
+
 def test_sockets_that_are_removed(shared: Daemon) -> None:
     """
-    D16: a tmp cleaner takes the sockets of a running daemon: within a second they are there
-    again, for its own user alone. Still one daemon; commands, and new workers, find it.
+    D16: a tmp cleaner takes the sockets of a running daemon, or another process puts its own in
+    their place: within a second they are there again, for its own user alone. Still one daemon;
+    commands, and new workers, find it.
     """
     pid = shared.pid
     for path in (shared.home.attach_socket, shared.home.worker_socket):
         os.unlink(path)
         until(partial(os.path.exists, path), within_s=1.0)
         assert os.stat(path).st_mode & 0o077 == 0
+        with socket.socket(socket.AF_UNIX) as thief:
+            os.rename(path, f"{path}.away")
+            thief.bind(path)
+            stolen = os.stat(path).st_ino
+            until(lambda: stolen != _inode(path), within_s=1.0)  # noqa: B023 - here and now
+            os.unlink(f"{path}.away")
+        until(partial(os.path.exists, path), within_s=1.0)
     out = shared.puppet("tell", env={"PYTHONHASHSEED": "1"}).stdout  # no worker fits: a new one
     (job,) = shared.jobs()
     assert out == f"job {job['id']} 1\n"
