@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,24 @@ def test_a_run_that_lives_is_only_listed(shared: Daemon, gate: Gate) -> None:
     assert shared.job(job_id)["state"] == "running"
     inside.do("pass")
     assert cleanup(shared, "--stale-hours", "1") == []
+
+
+def test_a_run_without_a_sign_of_life(daemon: Daemon, gate: Gate) -> None:
+    """
+    With --stale-hours only those that have neither begun nor printed anything for so long.
+    """
+    silent, lively = (daemon.submit("obey", gate.path) for _ in range(2))
+    for inside in (gate.arrival(), gate.arrival()):
+        inside.do("print('so far', flush=True)")
+        until(partial(daemon.output, inside.job_id))
+    ago = time.time() - 2 * 3600
+    os.utime(Path(daemon.home.job(silent), "output.log"), (ago, ago))
+    with closing(sqlite3.connect(daemon.home.database)) as store, store:
+        store.execute("UPDATE jobs SET created_at = ?, queued_at = ?, started_at = ?", [ago] * 3)
+    (run,) = cleanup(daemon, "--stale-hours", "1")
+    assert (run["job"]["id"], run["action"]) == (silent, "keep")
+    assert {run["job"]["id"] for run in cleanup(daemon)} == {silent, lively}
+    assert cleanup(daemon, "--stale-hours", "3") == []
 
 
 def test_table_has_what_people_need(shared: Daemon, gate: Gate) -> None:
