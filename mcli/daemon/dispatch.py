@@ -787,11 +787,13 @@ class Dispatcher:
             return self.get(job_id)
         attempt, folder = live.attempt, self.home.job(job_id)
         deadline = time.monotonic() + SETTLE_S
-        while live.is_at(attempt) and is_over(folder, attempt):
-            left = deadline - time.monotonic()
-            if left > 0:
-                await live.changed(left)  # whoever looks after it is about to tell its end
-                continue
+
+        def is_gone() -> bool:
+            return live.is_at(attempt) and is_over(folder, attempt)
+
+        while is_gone() and (left := deadline - time.monotonic()) > 0:
+            await live.changed(left)  # whoever looks after it is about to tell its end
+        if is_gone():
             await self._finish(live, attempt, read_outcome(folder, attempt))
         return self.get(job_id)
 

@@ -96,7 +96,8 @@ class Vigil:
     def look(self) -> None:
         """Once more it has not come back. When that has been so for too often, it is ended."""
         self._looks += 1
-        if self._looks == LOOKS_MAX and self._process is not None:
+        if self._looks >= LOOKS_MAX and self._process is not None:
+            self._looks = 0
             end_silent(self._pid, self._process)
 
     def close(self) -> None:

@@ -279,7 +279,8 @@ class Pool:
         self.catch_up()
         for worker in [worker for worker in self._workers if worker.jobs]:
             worker.unanswered += 1
-            if worker.unanswered == LOOKS_MAX + 1:
+            if worker.unanswered > LOOKS_MAX:
+                worker.unanswered = 0  # if it cannot be ended now, it is tried again
                 worker.end()
             worker.link.send(frames.PING, {})
 
