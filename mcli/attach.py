@@ -37,6 +37,8 @@ from mcli.version import PROTOCOL
 ACCEPT_S: Final = 5.0
 """Seconds after which an answer to a submission is not awaited any longer."""
 
+SILENT: Final = f"the daemon has not answered in {ACCEPT_S:g} s"
+
 AGAIN_S: Final = 0.1
 """Seconds until a daemon that has gone away is looked for again."""
 
@@ -234,8 +236,12 @@ def refusal(payload: dict[str, Any]) -> DaemonError:
 
 def submit(
     invocation: dict[str, Any], *, home: Home, job_id: str, detach: bool, here: bool
-) -> tuple[Wire, str] | None:
-    """Have the job accepted, exactly once; None if this process has won the right to run it.
+) -> tuple[Wire | None, str]:
+    """Have the job accepted, exactly once.
+
+    Returns:
+        The connection that follows it, and its id; without one this process has won the right to
+        run it, and is told why.
 
     Args:
         here: Whether this process would run it.
@@ -252,6 +258,7 @@ def submit(
         "invocation": invocation,
         "fds": len(fds),
     }
+    why = ""
     for attempt in (1, 2):
         try:
             wire = Wire(home)
@@ -264,7 +271,9 @@ def submit(
                 wire.send(frames.SUBMIT, asked, fds)
             failpoint.reach("asked")
             kind, answer = wire.answer()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            silent = isinstance(error, TimeoutError)
+            why = SILENT if silent else "the daemon went away before it took the job"
             wire.close()
             continue  # it may have been accepted: ask once more, with the same id
         if kind == frames.ACCEPTED:
@@ -273,13 +282,14 @@ def submit(
         if kind == frames.REFUSED:
             if attempt == 1 and answer["code"] != OutcomeUnknown.code:
                 raise refusal(answer)
+            if answer["code"] == OutcomeUnknown.code:
+                why = f"the daemon {answer['message']}"
             break  # this time, or it cannot tell itself: it may have been accepted
-    return _settle(invocation, home, job_id, here=here)
+    settled = _settle(invocation, home, job_id, here=here)
+    return settled, job_id if settled else why
 
 
-def _settle(
-    invocation: dict[str, Any], home: Home, job_id: str, *, here: bool
-) -> tuple[Wire, str] | None:
+def _settle(invocation: dict[str, Any], home: Home, job_id: str, *, here: bool) -> Wire | None:
     from mcli.mask import mask
     from mcli.store.arbiter import settle
 
@@ -299,7 +309,7 @@ def _settle(
             raise Refused(f"job {job_id} was not accepted, and not run; submit it again")
         _hold_room(home.job(job_id))
         return None
-    return _again(home, job_id, 0), job_id
+    return _again(home, job_id, 0)
 
 
 def _hold_room(folder: str) -> None:
@@ -356,11 +366,15 @@ def _again(home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()) -> W
         except (DaemonError, OSError, ValueError) as error:
             # Whatever it is: the job is the daemon's, and must not be run here.
             if time.monotonic() > deadline or isinstance(error, ProtocolMismatch):
-                raise OutcomeUnknown(
-                    f"the daemon went away; it has taken job {job_id}, which was not run here; "
-                    f"look again with: mcli daemon start && mcli attach {job_id}"
-                ) from error
+                raise OutcomeUnknown(_lost_sight(home, job_id)) from error
             time.sleep(AGAIN_S)  # nobody tells when a daemon that is not there comes back
+
+
+def _lost_sight(home: Home, job_id: str) -> str:
+    told = f"the daemon went away; it has taken job {job_id}, which was not run here"
+    if os.path.exists(home.database):
+        return f"{told}; look again with: mcli daemon start && mcli attach {job_id}"
+    return f"{told}; {home.database} was removed: what becomes of the job will not be known"
 
 
 def attach_wire(
@@ -416,13 +430,11 @@ def run(
     # A signal to end that comes before the answer is for the job, if it is accepted.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        accepted = submit(invocation, home=home, job_id=job_id, detach=detach, here=here)
-        if accepted is None:
+        wire, told = submit(invocation, home=home, job_id=job_id, detach=detach, here=here)
+        if wire is None:
             if signal.sigpending() & set(ENDING):  # it will not be run here either
                 note_end(home, job_id, 128 + signal.SIGINT)
-            why = "the daemon went away before it took the job"
-            return End(job_id, reached=False, settled=True, why=why)
-        wire, job_id = accepted
+            return End(job_id, reached=False, settled=True, why=told)
         if detach:
             wire.close()
             sys.stdout.write(f"{job_id}\n")

@@ -6,21 +6,25 @@ changes nothing and needs no network. The daemon is asked as any program would a
 to let one small job pass.
 """
 
+import contextlib
+import json
 import os
 import platform
 import pwd
+import re
 import resource
 import stat
 import time
 from collections.abc import Generator, Iterator
 from enum import StrEnum
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from mcli import address, filesystem
 from mcli.client import Client
 from mcli.errors import BadSetting, DaemonError, MCLIError, UnsafeHome
-from mcli.family import is_stopped
+from mcli.family import is_stopped, mark
 from mcli.home import Home
 from mcli.listener import owner_uid
 from mcli.settings import Settings, origins
@@ -43,6 +47,12 @@ LOG_MAX: Final = 64 * 1024 * 1024
 
 SYSTEMD: Final = "/run/systemd/system"
 """Is there where systemd runs."""
+
+TAIL: Final = 64 * 1024
+"""Bytes of the daemon's log in which its last words are looked for."""
+
+LIFE: Final = re.compile(r"\bdaemon\.(ready|crashed|hung) (.*)")
+"""What it says there of its beginning and of its end."""
 
 LINGER: Final = "/var/lib/systemd/linger"
 UNIT: Final = "mcli.service"
@@ -104,13 +114,36 @@ def _settings() -> Generator[Finding, None, Settings]:
 
 def _directory(home: Home) -> Finding:
     if not os.path.lexists(home.root):
-        return _note("state directory", f"{home.root} is not there yet; the first start makes it")
+        return _absent(home)
     try:
         home.check()
     except UnsafeHome as error:
         return _wrong("state directory", str(error))
     mode = stat.S_IMODE(os.stat(home.root).st_mode)
     return _ok("state directory", f"{home.root}, mode {mode:04o}, yours")
+
+
+def _absent(home: Home) -> Finding:
+    """Nothing is there yet; or not any more, while jobs run that were begun with it."""
+    left = ", ".join(f"{job_id} (pid {pid})" for pid, job_id in _running(home))
+    if not left:
+        return _note("state directory", f"{home.root} is not there yet; the first start makes it")
+    return _wrong(
+        "state directory",
+        f"{home.root} was removed while jobs ran: {left}; nobody keeps what they print",
+        "put it back, or let them end",
+    )
+
+
+def _running(home: Home) -> Iterator[tuple[int, str]]:
+    """Processes of Python jobs that a worker of this directory has begun, and their ids."""
+    config = json.dumps({"home": home.root})[:-1].encode()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            job_id = mark(int(name))
+            command = Path("/proc", name, "cmdline").read_bytes()
+            if job_id is not None and b"\0mcli.worker\0" + config in command:
+                yield int(name), job_id
 
 
 def _ground(home: Home) -> Iterator[Finding]:
@@ -223,6 +256,9 @@ def _versions() -> Finding:
 
 def _store(home: Home, *, served: bool) -> Finding:
     found = examination.examine(home.database, served=served)
+    if found is None and os.path.isdir(home.jobs) and os.listdir(home.jobs):
+        told = f"{home.database} is gone, although there are jobs; the next start makes a new one"
+        return _wrong("store", told, f"put it back, or start with what {home.jobs} tells")
     if found is None:
         return _note("store", f"{home.database} is not there yet; the first start makes it")
     told = f"{_size(found.size)}, write-ahead log {_size(found.log_size)}"
@@ -252,7 +288,7 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
         yield _note("daemon", f"{told}; run mcli doctor there")
         return
     if pid is None:
-        yield _wrong("daemon", "not running: commands run in the caller", START)
+        yield _wrong("daemon", f"{_absence(home)}: commands run in the caller", START)
         yield from _port(settings)
         return
     if pid <= 0:
@@ -266,6 +302,20 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
         for trouble in status.get("troubles", ()):
             text = f"{trouble['name']}: {trouble['text']} (since {trouble['since']})"
             yield _wrong("trouble", text, "see: mcli daemon logs")
+        for note in status.get("notes", ()):
+            yield _note(note["name"], f"{note['text']} ({note['at']})")
+
+
+def _absence(home: Home) -> str:
+    """That no daemon is there, and why, if it did not stop but died and has said so."""
+    if not os.path.exists(home.address):  # who stops takes it away
+        return "not running"
+    said: list[tuple[str, str]] = []
+    with contextlib.suppress(OSError), open(home.log, "rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
+        said = LIFE.findall(log.read().decode(errors="replace"))
+    told = [text for event, text in said[-1:] if event != "ready"]
+    return f"it has died: {told[0]}" if told else "it has died"
 
 
 def _answers(home: Home, pid: int) -> Generator[Finding, None, dict[str, Any] | None]:

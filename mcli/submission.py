@@ -56,9 +56,9 @@ def submit(command: Any, /, **params: Any) -> Job:
         "secrets": texts(hidden),
     }
     invocation = invocation_of(name, place, words, source="python", **told)
-    accepted = send(invocation, home=home, job_id=job_id, detach=True, here=False)
-    if accepted is not None:
-        accepted[0].close()
+    wire, _ = send(invocation, home=home, job_id=job_id, detach=True, here=False)
+    if wire is not None:
+        wire.close()
     return Job(job_id, home=home)
 
 

@@ -87,6 +87,8 @@ def _launch(home: Home, arguments: list[str]) -> None:
     report = launch(home, arguments)
     how = "already running" if report.get("already") else "started"
     click.echo(f"mcli daemon {how}: {report['url']} (pid {report['pid']}, home {home.root})")
+    for note in report.get("notes", ()):
+        complain(note)
     if not report.get("already"):
         _tell_broken(home, report["apps"])
     elif any(word.startswith("--app=") for word in arguments):
@@ -196,7 +198,7 @@ def status(as_json: bool) -> None:
 
 
 def _description(known: dict[str, Any]) -> list[str]:
-    apart = ("running", "workers", "jobs", "troubles")
+    apart = ("running", "workers", "jobs", "troubles", "notes")
     plain = {key: str(known[key]) for key in known if key not in apart}
     lines = [f"{key:<12}{printable(value)}" for key, value in plain.items()]
     lines += [
@@ -209,7 +211,11 @@ def _description(known: dict[str, Any]) -> list[str]:
         f"{'trouble':<12}{each['name']}: {printable(each['text'])} (since {each['since']})"
         for each in known.get("troubles", ())
     ]
-    return [*lines, *(jobs or [f"{'jobs':<12}none"]), *troubles]
+    notes = [
+        f"{'note':<12}{each['name']}: {printable(each['text'])} ({each['at']})"
+        for each in known.get("notes", ())
+    ]
+    return [*lines, *(jobs or [f"{'jobs':<12}none"]), *troubles, *notes]
 
 
 @daemon.command()

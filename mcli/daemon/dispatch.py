@@ -36,7 +36,14 @@ from mcli.daemon.readers import Readers
 from mcli.daemon.troubles import Troubles
 from mcli.daemon.verdict import Ending, ending_of
 from mcli.daemon.workers import Placed, Pool, Worker
-from mcli.errors import InvalidTransition, Refused, RequestError, StoreError, StoreFull
+from mcli.errors import (
+    InvalidTransition,
+    Refused,
+    RequestError,
+    StoreError,
+    StoreFull,
+    UnknownJob,
+)
 from mcli.home import Home
 from mcli.ids import new_id
 from mcli.invocation import App, Invocation, Stdio
@@ -410,7 +417,8 @@ class Dispatcher:
         if kind == frames.ENDED:
             self._ended(worker, live, payload)
         elif live is None or not _concerns(worker, payload, live):
-            log.info("worker.outdated pid=%d job_id=%s", worker.pid, payload["job"])
+            if payload["job"] not in worker.strangers:
+                log.info("worker.outdated pid=%d job_id=%s", worker.pid, payload["job"])
             if kind == frames.RETURNED:
                 self.pool.done(worker, payload["job"])
             if streams is not None:
@@ -486,7 +494,10 @@ class Dispatcher:
         log.info("worker.ready pid=%d jobs=%d", worker.pid, len(jobs))
         for facts in jobs:
             live = self._live.get(facts["job"])
-            if live is None or not live.is_at(facts["attempt"]):
+            if live is None:
+                self._meet(worker, facts)
+                continue
+            if not live.is_at(facts["attempt"]):
                 continue
             live.worker = worker
             live.end_vigil()
@@ -500,6 +511,14 @@ class Dispatcher:
                 self._tell_stop(live)
             live.notify()
 
+    def _meet(self, worker: Worker, facts: dict[str, Any]) -> None:
+        """It has a job that is not under way: perhaps one that was begun with another store."""
+        with contextlib.suppress(StoreError):  # it cannot be looked at: nothing is said then
+            try:
+                self._store.read(queue.get, facts["job"])
+            except UnknownJob:
+                worker.strangers[facts["job"]] = facts["pid"]
+
     def _worker_lost(self, worker: Worker) -> None:
         """A connection has ended: with its worker, or before it comes back."""
         for live in [live for live in self._live.values() if live.worker is worker]:
@@ -509,6 +528,7 @@ class Dispatcher:
     def look_at_workers(self) -> None:
         """End those that do not answer, or do not come back: their jobs go on without them."""
         self.pool.look()
+        self.troubles.tell("jobs", self.pool.strangers())
         for live in self._live.values():
             if live.vigil is not None:
                 live.vigil.look()
@@ -926,6 +946,7 @@ class Dispatcher:
             "jobs": {state.value: count for state, count in self.counts().items()},
             "limit": self.settings.workers,
             "troubles": self.troubles.shown(),
+            "notes": self.troubles.notes(),
         }
 
     def drain(self) -> None:

@@ -29,8 +29,11 @@ log = logging.getLogger("mcli.recovery")
 PAGE: Final = 200
 
 
-def rebuild(store: Store, home: Home) -> None:
+def rebuild(store: Store, home: Home) -> str | None:
     """Insert what is missing. To be done before ``recover``, and may be done twice.
+
+    Returns:
+        What was found, for people; None if nothing was missing.
 
     Ids grow with time, so that only what is newer than the newest row can be missing: in a
     sound store that is nothing, and costs a look at the names.
@@ -41,12 +44,19 @@ def rebuild(store: Store, home: Home) -> None:
     for start in range(0, len(missing), PAGE):
         page = missing[start : start + PAGE]
         told += store.write(_restore, home, page).result()
-    if missing:
-        log.warning(
-            "store.rebuilt jobs=%d unknown=%d: the store did not know of them; what had not begun "
-            "is not known any more, and %s keeps the output of all",
-            told, len(missing) - told, home.jobs,
-        )  # fmt: skip
+    if not missing:
+        return None
+    unknown = len(missing) - told
+    log.warning("store.rebuilt jobs=%d unknown=%d", told, unknown)
+    return (
+        f"the store did not know of {_jobs(told)} that {home.jobs} tells of, and has them again"
+        + (f"; of {_jobs(unknown)} only the output is left there" if unknown else "")
+        + "; what had not begun is not known any more"
+    )
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 def _restore(conn: "Connection", home: Home, names: Iterable[str]) -> int:

@@ -3,7 +3,7 @@ The round that the daemon makes through what it stands on, two times a second.
 
 Nobody tells when a file has been removed, a disk is full, or a process stands still. Sockets that
 are gone are made again; without directory, lock or database the daemon ends; a worker that does
-not answer is ended; all else is a trouble, and told.
+not answer is ended; all else is a trouble, or a note, and told.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mcli import filesystem
+from mcli.daemon.clock import Clock
 from mcli.daemon.crash import crash
 from mcli.daemon.link import Listener
 from mcli.daemon.place import Place
@@ -37,6 +38,7 @@ class Rounds:
     ) -> None:
         self._home = home
         self._place = Place(home)
+        self._clock = Clock()
         self._store = store
         self._listeners = listeners
         self._troubles = troubles
@@ -56,6 +58,10 @@ class Rounds:
         self._troubles.tell("space", filesystem.shortage(self._home.root))
         self._troubles.tell("sockets", self._look_at_sockets())
         self._look_at_workers()
+        jump_s = self._clock.jump_s()
+        if jump_s is not None:
+            told = f"it was set by {jump_s:+.0f} s; retry_delay and retention go by it, no timeout"
+            self._troubles.note("clock", told)
 
     def _look_at_sockets(self) -> str | None:
         for listener in self._listeners:

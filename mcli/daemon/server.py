@@ -113,7 +113,9 @@ class _Server:
         dispatcher.stop_requested = self._stop.set
         dispatcher.url = bound.url
         left = removal.settle(self._home.jobs, store)
-        rebuild(store, self._home)
+        rebuilt = rebuild(store, self._home)
+        if rebuilt is not None:
+            dispatcher.troubles.note("rebuilt", rebuilt)
         adopted = recover(store, self._home)
         failpoint.reach("recovered")
         self._handle_signals(dispatcher)
@@ -272,4 +274,5 @@ def _report_ready(
     }
     write_durably(home.address, json.dumps(told | start).encode())
     log.info("daemon.ready pid=%d url=%s home=%s", os.getpid(), dispatcher.url, home.root)
-    report.tell({"ok": True, "apps": apps, **told})
+    notes = [note["text"] for note in dispatcher.troubles.notes()]
+    report.tell({"ok": True, "apps": apps, "notes": notes, **told})

@@ -54,6 +54,9 @@ class Worker:
     cwd: str | None
     env: Mapping[str, str]
     jobs: set[str] = field(default_factory=set)
+    strangers: dict[str, int] = field(default_factory=dict)
+    """Of these the ones that the store does not know, with their processes."""
+
     retiring: bool = False
     unanswered: int = 0
     """Looks in a row at which it has not answered."""
@@ -289,9 +292,22 @@ class Pool:
         for worker in list(self._workers):
             worker.link.catch_up()
 
+    def strangers(self) -> str | None:
+        """What is to be told of jobs that the store does not know; None if there are none."""
+        found = [each for worker in self._workers for each in worker.strangers.items()]
+        if not found:
+            return None
+        (job_id, pid), *more = found
+        others = f" and {len(more)} more" if more else ""
+        return (
+            f"job {job_id} (pid {pid}){others} runs, begun with a state directory or store that "
+            f"was removed or replaced: nobody keeps what it prints, and only kill {pid} ends it"
+        )
+
     def done(self, worker: Worker, job_id: str) -> None:
         """*worker* has nothing to do with that job any more."""
         worker.jobs.discard(job_id)
+        worker.strangers.pop(job_id, None)
         worker.idle_since = time.monotonic()
 
     def retire(self, worker: Worker) -> None:

@@ -17,15 +17,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mcli.client import Client
 from mcli.ids import new_id
 from mcli.store.arbiter import settle
 from mcli.ticket import Identity, holder, identify, pid_namespace, ticket_path
 
-from .daemon import DEADLINE_S, Daemon, Gate, Inside, ended
+from .daemon import DEADLINE_S, Daemon, Gate, Inside, ended, until
 
 DAY_S = 86400
 
@@ -57,6 +59,48 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
     yield process
     process.kill()
     process.wait()
+
+
+SETTABLE = """
+import os, sys, time
+if "mcli.daemon" in sys.orig_argv:
+    def settable(real=time.time, path=os.environ["CLOCK"]):
+        with open(path) as file:
+            return real() + float(file.read())
+    time.time = settable
+"""
+"""For a daemon with a clock of its own."""
+
+
+def is_noted(client: Client, text: str) -> bool:
+    """Whether the daemon's only note begins so."""
+    return [each["text"].startswith(text) for each in client.status()["notes"]] == [True]
+
+
+def test_clock_that_is_set(stopped: Daemon, gate: Gate) -> None:
+    """
+    T1: ``mcli doctor`` and the daemon's log say that the clock was set, and by how much; nothing
+    else comes of it.
+    """
+    clock, hook = stopped.cwd / "clock", stopped.cwd / "hook"
+    clock.write_text("0")
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(SETTABLE)
+    stopped.start(PYTHONPATH=str(hook), CLOCK=str(clock))
+    job_id = stopped.submit("obey", gate.path)
+    inside = gate.arrival()
+    with stopped.client() as client:
+        for at, told in (("86400", "+86400"), ("0", "-86400")):
+            draft = stopped.cwd / "draft"
+            draft.write_text(at)
+            draft.replace(clock)
+            until(partial(is_noted, client, f"it was set by {told} s; "))
+    said = "it was set by -86400 s; retry_delay and retention go by it, no timeout ("
+    assert f"note   clock            {said}" in stopped.mcli("doctor").stdout
+    log = Path(stopped.home.log).read_text()
+    assert log.count("WARNING note clock: it was set by ") == 2
+    inside.leave()
+    assert stopped.final(job_id)["state"] == "succeeded"
 
 
 def test_clock_that_was_set(stopped: Daemon, gate: Gate) -> None:
@@ -214,7 +258,8 @@ BY_DATE = {
         "Dispatcher._look_for_due": 1,
     },
     "daemon/recovery.py": {"_end": 1, "_put_back": 2},
-    "daemon/troubles.py": {"Troubles.tell": 1},
+    "daemon/clock.py": {"_offset_s": 1},  # against the time since the boot
+    "daemon/troubles.py": {"Troubles.tell": 1, "Troubles.note": 1},
     "ids.py": {"new_id": 1},
     "output.py": {"_head": 1, "_begins": 1},  # a record of another century is none
     "worker/journal.py": {"warn": 1},

@@ -234,6 +234,24 @@ def test_stopped_is_not_hung(stopped: Daemon) -> None:
     assert stopped.pid == pid
 
 
+def test_stopped_for_longer_than_a_caller_waits(daemon: Daemon) -> None:
+    """
+    D8: a caller that has asked twice and heard nothing takes its job in the store, says why, and
+    runs the body here. The daemon goes on, reads what it was sent, and does not run it again.
+    """
+    daemon.until_its_log_is_empty()  # while it writes, nobody could take anything in the store
+    halt(daemon.pid)
+    try:
+        caller = daemon.puppet("tell")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    said = "mcli: the daemon has not answered in 5 s; running here\n"
+    assert (caller.stdout, caller.stderr) == ("job None None\n", said + "aside\n")
+    (job,) = daemon.jobs()
+    assert (job["route"], job["state"], job["exit_code"]) == ("local", "succeeded", 0)
+    assert [start[0] for start in daemon.starts()] == ["here"]
+
+
 # D16: sockets, directories --------------------------------------------------------------------
 
 
@@ -370,6 +388,43 @@ def test_ground_is_taken_away(stopped: Daemon, take: Callable[[Home], None]) -> 
     with open(log_file) as file:
         last = file.read().splitlines()[-1]
     assert "was removed or replaced; start another daemon" in last
+    if take is not take_directory:
+        told = stopped.mcli("doctor", code=1).stdout
+        assert "wrong  daemon           it has died: /" in told
+        assert "was removed or replaced; start another daemon: commands run in the caller" in told
+
+
+def test_directory_is_removed_while_a_job_runs(stopped: Daemon, gate: Gate) -> None:
+    """
+    D17: whoever waits for the job is told what was removed; ``mcli doctor`` names the job that runs
+    on without it, also when another daemon is there, and until that job has ended.
+    """
+    stopped.start()
+    caller = stopped.begin_puppet("obey", gate.path, env={"MCLI_RECONNECT": "0.2"})
+    inside = gate.arrival()
+    take_directory(stopped.home)
+    assert exit_code(stopped) == CRASHED
+    _, err = caller.communicate(timeout=DEADLINE_S)
+    (worker,) = {inside.ppid} & set(stopped.processes())
+    said = (
+        f"mcli: the daemon went away; it has taken job {inside.job_id}, which was not run here; "
+        f"{stopped.home.database} was removed: what becomes of the job will not be known\n"
+    )
+    assert (caller.returncode, err) == (75, said)
+    told = stopped.mcli("doctor", code=1).stdout
+    removed = f"{stopped.home.root} was removed while jobs ran: {inside.job_id} (pid {inside.pid})"
+    assert f"wrong  state directory  {removed}; nobody keeps what they print" in told
+    stopped.start()
+    with stopped.client() as client:
+        until(lambda: client.status()["troubles"])
+        told = stopped.mcli("doctor", code=1).stdout
+        unknown = f"job {inside.job_id} (pid {inside.pid}) runs, begun with a state directory"
+        assert f"wrong  trouble          jobs: {unknown}" in told
+        inside.do("print('something', flush=True)")
+        inside.leave()
+        until(lambda: not client.status()["troubles"])
+    assert f"worker.outdated pid={worker}" not in log(stopped)
+    assert len(stopped.starts()) == 1
 
 
 def test_nothing_is_accepted_into_a_database_that_is_gone(stopped: Daemon, gate: Gate) -> None:

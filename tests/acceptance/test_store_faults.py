@@ -162,6 +162,14 @@ def turn_pages(database: str) -> None:
         file.write(os.urandom(size - 4096))
 
 
+def rebuilt(daemon: Daemon, jobs: str, *, unknown: str = "") -> str:
+    """What is told at the start, by ``mcli doctor`` and by ``mcli daemon status``."""
+    return (
+        f"the store did not know of {jobs} that {daemon.home.jobs} tells of, and has them again"
+        f"{unknown}; what had not begun is not known any more"
+    )
+
+
 def without_log(daemon: Daemon) -> str:
     """All of the store in its one file; the daemon is dead."""
     with closing(sqlite3.connect(daemon.home.database)) as connection:
@@ -193,8 +201,13 @@ def test_damaged_store(daemon: Daemon, gate: Gate, damage: Callable[[str], None]
         refused = daemon.mcli("daemon", "start", "--port", "0", code=125).stderr
         assert "damaged" in refused
         assert "mcli.db.corrupt-" in refused
-    daemon.start()
+    missing = f"{daemon.home.database} is gone, although there are jobs; the next start makes a new"
+    assert missing in daemon.mcli("doctor", code=1).stdout
+    told = daemon.mcli("daemon", "start", "--port", "0").stderr
+    assert told == f"mcli: {rebuilt(daemon, '3 jobs')}\n"
     assert said(daemon, "store.rebuilt jobs=3 unknown=0")
+    for verb in (("doctor",), ("daemon", "status")):
+        assert f"{rebuilt(daemon, '3 jobs')} (" in daemon.mcli(*verb).stdout
     jobs = {job["id"]: job for job in daemon.jobs()}
     assert set(jobs) == {done, running, vanished}
     same = ("name", "app", "command", "argv", "cwd", "created_at", "state", "exit_code", "attempt")
@@ -216,7 +229,9 @@ def test_directory_that_tells_nothing(daemon: Daemon) -> None:
     folder = Path(daemon.home.job(job_id))
     (folder / "job.json").write_text("{")
     os.unlink(daemon.home.database)
-    daemon.start()
+    left = "; of 1 job only the output is left there"
+    told = daemon.mcli("daemon", "start", "--port", "0").stderr
+    assert told == f"mcli: {rebuilt(daemon, '0 jobs', unknown=left)}\n"
     assert said(daemon, "store.rebuilt jobs=0 unknown=1")
     assert daemon.jobs() == []
     assert (folder / "output.log").stat().st_size > 0
@@ -422,6 +437,15 @@ def holders(folder: str) -> set[int]:
     return found
 
 
+def not_told(daemon: Daemon) -> str:
+    """What a caller says that runs its body as the daemon's disk fails; its job is the newest."""
+    (job_id,) = (job["id"] for job in daemon.jobs() if job["route"] == "local")
+    return (
+        f"mcli: the daemon cannot tell whether job {job_id} was accepted (cannot use the store "
+        f"{daemon.home.database}: disk I/O error); see: mcli inspect {job_id}; running here\n"
+    )
+
+
 def test_store_that_turns_read_only(daemon: Daemon) -> None:
     """
     S3: a store that the daemon cannot write any more takes no job: a caller, who can, takes it
@@ -431,7 +455,7 @@ def test_store_that_turns_read_only(daemon: Daemon) -> None:
         answer = ask(daemon, "GET", "/v1/jobs")
         caller = daemon.puppet("tell")
     assert (answer.status_code, answer.json()) == (200, [])
-    assert caller.stdout == "job None None\n"
+    assert (caller.stdout, caller.stderr) == ("job None None\n", not_told(daemon) + "aside\n")
     after = daemon.puppet("tell").stdout.split()[1]
     assert begun(daemon) == ["here", after]
 
@@ -490,7 +514,7 @@ def test_disk_that_fails(stopped: Daemon, gate: Gate) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "outcome_unknown")
     assert "accepted" not in answer.json()
     assert "Retry-After" not in answer.headers
-    assert caller.stdout == "job None None\n"
+    assert (caller.stdout, caller.stderr) == ("job None None\n", not_told(daemon) + "aside\n")
     assert daemon.final(job_id)["state"] == "succeeded"
     assert begun(daemon) == [job_id, "here"]
     daemon.stop()
