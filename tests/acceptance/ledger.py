@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from .daemon import Daemon, Document, gone, until
 
 SOON_S: Final = 10.0
-"""Seconds in which a job has ended whose end can be known: 5 are promised, machines are busy."""
+"""Seconds in which a job has ended whose end can be known. 5 are promised, to which the storm
+holds; beside other tests a machine is busy."""
 
 SPARE_FDS: Final = 2
 

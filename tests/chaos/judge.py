@@ -22,8 +22,15 @@ UNKNOWN: Final = str(OutcomeUnknown.exit_code)
 REFUSED: Final = str(DaemonError.exit_code)
 """With which a program ends that there is no daemon to run."""
 
+SOON_S: Final = 5.0
+"""Seconds within which the end of a job is told, once it can be known."""
+
 SLACK_S: Final = 2.0
 """Between the end of a process and the time that its attempt is said to have ended."""
+
+
+DEAF_S: Final = 0.2
+"""Of a daemon that dies or begins: in so many seconds it may no longer, or not yet, read."""
 
 
 class Line(NamedTuple):
@@ -111,6 +118,8 @@ class Deaths:
         killed: By pid, when, in Unix seconds.
         gone: Names of the clients that were killed.
         asked: Ids of the jobs that were asked to end.
+        down: From when to when, in Unix seconds, there was no daemon.
+        calm_s: When the last fault was over and a daemon was there, in Unix seconds.
     """
 
     def __init__(
@@ -118,23 +127,39 @@ class Deaths:
         killed: Mapping[int, Sequence[float]],
         gone: Set[str] = frozenset(),
         asked: Set[str] = frozenset(),
+        down: Sequence[tuple[float, float]] = (),
+        calm_s: float = float("inf"),
     ) -> None:
         self._killed = killed
         self._gone = gone
         self._asked = asked
+        self._down = down
+        self.calm_s = calm_s
 
     def hit(self, attempt: dict[str, Any]) -> bool:
         """The storm has killed the process of this attempt."""
-        return self._was_killed(attempt["pid"], attempt)
+        return bool(self._kills(attempt["pid"], attempt))
 
     def untold(self, job: Job, attempt: dict[str, Any]) -> bool:
         """It may be lost, since nobody was left who could tell how its process has ended."""
         silent = not job.writes_outcome or self.asked(job)
-        return attempt["state"] == "lost" and silent and self.unread(attempt)
+        orphaned = bool(self._kills(attempt["worker_pid"], attempt))
+        return attempt["state"] == "lost" and silent and orphaned
 
     def unread(self, attempt: dict[str, Any]) -> bool:
-        """Who was to read what it prints, and to see its end, may have died before."""
-        return self._was_killed(attempt["worker_pid"], attempt)
+        """Nobody may have read what it printed last: its worker had been killed, and it ended as
+        there was no daemon to read on. A pipe that nobody has open any more is gone.
+        """
+        orphaned_s = min(self._kills(attempt["worker_pid"], attempt), default=None)
+        if orphaned_s is None:
+            return False
+        kills_s = self._kills(attempt["pid"], attempt)
+        ends = [(at, at) for at in kills_s] or [(orphaned_s, _ended(attempt))]
+        return any(
+            first - DEAF_S <= to and since <= last + DEAF_S
+            for since, to in self._down
+            for first, last in ends
+        )
 
     def asked(self, job: Job) -> bool:
         """Somebody has asked for its end."""
@@ -144,13 +169,11 @@ class Deaths:
         """Its caller may have had nobody left to print to, which the job is told, and ends of."""
         return tag.split(".")[0] in self._gone
 
-    def _was_killed(self, pid: int | None, attempt: dict[str, Any]) -> bool:
-        if pid is None:
-            return False
-        first = _time(attempt["started_at"]) or 0.0
-        return any(
-            first - SLACK_S <= at <= _ended(attempt) + SLACK_S for at in self._killed.get(pid, ())
-        )
+    def _kills(self, pid: int | None, attempt: dict[str, Any]) -> list[float]:
+        """When it was killed, in the time of this attempt."""
+        first, last = _time(attempt["started_at"]) or 0.0, _ended(attempt)
+        times = self._killed.get(pid, ()) if pid is not None else ()
+        return [at for at in times if first - SLACK_S <= at <= last + SLACK_S]
 
 
 def _time(stamp: str | None) -> float | None:
@@ -177,6 +200,7 @@ def judge(
     begun = Counter((line.tag, line.attempt) for line in lines if line.kind == "S")
     ended = Counter((line.tag, line.attempt) for line in lines if line.kind == "E")
     starts_s = {(line.job, line.attempt): line.time_s for line in lines if line.kind == "S"}
+    ends_s = {line.job: line.time_s for line in lines if line.kind == "E"}
     found, by_tag = Verdict(), defaultdict(list)
     for job in (_with_pids(job, pids) for job in jobs):
         found.jobs += 1
@@ -184,7 +208,8 @@ def judge(
         found.spans[job.tag] = job.span
         found.begun += _begun(job, starts_s)
         by_tag[job.tag].append(job)
-        for kind in (*_misjudged(job, begun, ended, deaths), *_late(job, starts_s)):
+        late = (*_late(job, starts_s), *_slow(job, ends_s, deaths))
+        for kind in (*_misjudged(job, begun, ended, deaths), *late):
             found.wrong[kind].append(f"{job.tag} {job.document['id']} {job.state}")
         if job.missing is not None:
             found.wrong["bytes missing"].append(f"{job.tag} {job.missing}")
@@ -268,6 +293,13 @@ def _late(job: Job, starts_s: Mapping[tuple[str, int], float]) -> Iterator[str]:
     begun_s = [starts_s.get((job.document["id"], each["attempt"]), 0.0) for each in job.attempts]
     if max(begun_s, default=0.0) > job.span[1]:
         yield "begun after its end"
+
+
+def _slow(job: Job, ends_s: Mapping[str, float], deaths: Deaths) -> Iterator[str]:
+    """What could be known for long before it was told, with a daemon there and no fault."""
+    done_s = ends_s.get(job.document["id"])
+    if done_s is not None and job.span[1] - max(done_s, deaths.calm_s) > SOON_S:
+        yield "told late"
 
 
 def _untrue(

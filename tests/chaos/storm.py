@@ -112,6 +112,11 @@ class Storm:
         self._gone: set[str] = set()
         """Names of clients that were killed: what they ran has nobody to print to."""
 
+        self._down: list[tuple[float, float]] = []
+        self._down_since: float | None = None
+        """When the last daemon was ended, if none was ready since."""
+
+        self._calm_s = 0.0
         self._asked: set[str] = set()
         """Ids of jobs that were asked to end."""
 
@@ -168,9 +173,19 @@ class Storm:
         )
         self._daemons.append(daemon)
         os.close(writer)
-        if not select.select([reader], [], [], wait_s)[0] and wait_s == READY_S:
+        if select.select([reader], [], [], wait_s)[0]:
+            self._note_up()
+        elif wait_s == READY_S:
             self._verdict.wrong["a daemon that does not start"].append(str(daemon.pid))
         os.close(reader)
+
+    def _note_down(self) -> None:
+        self._down_since = self._down_since or time.time()
+
+    def _note_up(self) -> None:
+        if self._down_since is not None:
+            self._down.append((self._down_since, time.time()))
+            self._down_since = None
 
     def _staff(self) -> None:
         """Clients that have ended are replaced."""
@@ -219,6 +234,7 @@ class Storm:
     def _end_daemon(self, *others: int | None) -> float | None:
         """And others with it; when, if there was one."""
         running = [daemon for daemon in self._daemons if daemon.poll() is None]
+        self._note_down()
         times = [self._kill(daemon.pid) for daemon in running]
         for pid in others:
             self._kill(pid)
@@ -233,6 +249,7 @@ class Storm:
 
     def restart_daemon(self) -> float | None:
         pid = lock_holder(self._home.lock)
+        self._note_down()
         at = self._send(pid, signal.SIGTERM)
         for daemon in self._daemons:
             if daemon.pid == pid:
@@ -361,6 +378,8 @@ class Storm:
                     client.stdin.close()
                 client.wait(READY_S * 4)
         self._start_daemon()
+        self._note_up()
+        self._calm_s = time.time()
         deadline = time.monotonic() + REST_S
         with Client.connect(self._home) as http:
             for state in (*ALIVE, "stopping"):
@@ -372,7 +391,7 @@ class Storm:
     def _judge(self) -> Verdict:
         lines = [Line.parse(text) for text in self._ledger.read_text().splitlines()]
         notes = [text.split() for text in self._notes.read_text().splitlines()]
-        deaths = Deaths(self._killed, self._gone, self._asked)
+        deaths = Deaths(self._killed, self._gone, self._asked, self._down, self._calm_s)
         self._lines = {(line.job, line.attempt): line.lines for line in lines}
         verdict = judge(lines, notes, self._jobs_told(deaths), deaths)
         for kind, each in (*self._verdict.wrong.items(), *self._left()):
@@ -391,7 +410,7 @@ class Storm:
         """What the log does not have of what its attempts have printed, or has and they have not.
 
         One that came to its end has printed all. One that was ended has printed what it has
-        noted, or more; what of that nobody had read yet is gone if who reads died with it.
+        noted, or more; what of that nobody had read yet is gone if all who read had died before.
         """
         tag, lines, _ = job["argv"][-3:]
         wanted = expected(tag, int(lines))

@@ -18,7 +18,10 @@ HEAD: Final = (
 CAPTION: Final = (
     "Injected: faults that hit something. Recovery: from the fault until a body began whose job "
     "was claimed after it, so that after a daemon's death the next one has done it. Bound: 3 by "
-    "the number of faults, where nothing was wrong."
+    "the number of faults, where nothing was wrong. Bytes missing: of what attempts have noted to "
+    "have printed; but for those that were killed while their worker was dead and there was no "
+    "daemon, which have nobody left to read what is in their pipes. Wrong state: also an end that "
+    "was told more than 5 s after it could be known, when the storm was over."
 )
 LOST: Final = ("accepted and lost", "refused, and run")
 TWICE: Final = ("run twice",)

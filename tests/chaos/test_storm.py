@@ -126,6 +126,36 @@ def test_who_was_killed_may_be_dead() -> None:
     assert found([line("S")], [job("lost", pid=None)], killed={7: [SECOND + 1.5]}) == []
 
 
+def attempt(**fields: Any) -> dict[str, Any]:
+    return dict(job("failed", reason="signal").document) | fields
+
+
+@pytest.mark.parametrize(
+    ("killed", "down", "unread"),
+    [
+        ({}, [(SECOND, SECOND + 3)], False),
+        ({6: [SECOND + 1.2], 7: [SECOND + 1.5]}, [(SECOND + 1.4, SECOND + 1.9)], True),
+        ({6: [SECOND + 1.2], 7: [SECOND + 1.5]}, [(SECOND + 1.8, SECOND + 1.9)], False),
+        ({6: [SECOND + 1.2], 7: [SECOND + 1.5]}, [], False),
+        ({6: [SECOND + 1.2]}, [(SECOND + 1.8, SECOND + 1.9)], True),
+        ({7: [SECOND + 1.5]}, [(SECOND + 1.4, SECOND + 1.9)], False),
+    ],
+)
+def test_bytes_may_be_missing_only_if_nobody_was_left_to_read_them(
+    killed: dict[int, list[float]], down: list[tuple[float, float]], unread: bool
+) -> None:
+    """Neither its worker, which was killed, nor a daemon when it ended."""
+    assert Deaths(killed, down=down).unread(attempt()) is unread
+
+
+def test_an_end_is_told_soon() -> None:
+    """Within 5 s after it could be known; not counted from before the storm was over."""
+    late = job(finished_at=STAMP.format(9))
+    found_late = judge(RIGHT, TOLD, [late], Deaths({}, calm_s=SECOND + 2)).wrong["told late"]
+    assert len(found_late) == 1
+    assert judge(RIGHT, TOLD, [late], Deaths({}, calm_s=SECOND + 5)).clean
+
+
 def test_who_was_asked_to_end_may_have() -> None:
     """Cancelled, or with its true result; lost only if nobody was left who had seen its end."""
     asked = {"x"}
