@@ -541,6 +541,40 @@ def test_readers_that_do_not_read(shared: Daemon, gate: Gate) -> None:
         each.close()
 
 
+@pytest.mark.parametrize("worker", ["lives", "dead"])
+def test_memory_stays_flat(shared: Daemon, gate: Gate, worker: str) -> None:
+    """
+    Whoever reads 128 MiB without a line's end keeps little of it in memory: the worker, or the
+    daemon when that is dead.
+    """
+    job_id = limited(shared, "terse", gate.path)
+    inside = gate.arrival()
+    reader = inside.ppid
+    if worker == "dead":
+        kill_worker(reader)
+        reader = shared.pid
+        inside.do(f"sys.stdout.write('x' * {LARGE})")  # more than a pipe holds: it reads
+    before = {pid: forget_peak(pid) for pid in (shared.pid, reader)}
+    inside.do(f"[sys.stdout.write('x' * {LARGE}) for _ in range(128)]")
+    grown = [peak(pid) - was for pid, was in before.items()]
+    assert max(grown) < 32 << 20, grown
+    inside.leave()
+    assert shared.final(job_id)["state"] == "succeeded"
+    assert gone_from(shared, job_id) > 100 << 20
+
+
+def gone_from(daemon: Daemon, job_id: str) -> int:
+    """How many bytes were printed and are not in the log of the job."""
+    with daemon.client() as client:
+        return sum(each.missing for each in client.output(job_id) if each.stream is Stream.GAP)
+
+
+def forget_peak(pid: int) -> int:
+    """The most memory that the process ever had is what it has now, in bytes."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return peak(pid)
+
+
 def peak(pid: int) -> int:
     """The most memory that the process ever had, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
