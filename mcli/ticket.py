@@ -2,8 +2,9 @@
 The right to begin an attempt, as a file that only one process can create.
 
 ``<attempt>.start`` is made by ``link(2)`` of a complete file: by the job process before any
-of the user's code, or by a recovering daemon to revoke the attempt. The job process keeps
-a POSIX lock on it for as long as it lives, so that anybody can ask the kernel who holds it.
+of the user's code, or by a recovering daemon to revoke the attempt. The job process keeps a
+POSIX lock on it as long as nothing closes its descriptors, for people to see who has it; whether
+it lives is told by its identity.
 """
 
 import contextlib

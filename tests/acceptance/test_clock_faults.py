@@ -25,7 +25,7 @@ import pytest
 from mcli.client import Client
 from mcli.ids import new_id
 from mcli.store.arbiter import settle
-from mcli.ticket import Identity, holder, identify, pid_namespace, ticket_path
+from mcli.ticket import Identity, holder, identify, lock_holder, pid_namespace, ticket_path
 
 from .daemon import DEADLINE_S, Daemon, Gate, Inside, ended, until
 
@@ -59,6 +59,36 @@ def stranger() -> Iterator["subprocess.Popen[bytes]"]:
     yield process
     process.kill()
     process.wait()
+
+
+CLOSE_FILES = """
+for name in os.listdir("/proc/self/fd"):
+    path = f"/proc/self/fd/{name}"
+    if int(name) > 2 and os.path.exists(path) and "socket:" not in os.readlink(path):
+        os.close(int(name))
+"""
+"""As a program does that makes itself a service; but for the way to the test."""
+
+
+def test_lock_that_a_job_has_lost(stopped: Daemon, gate: Gate) -> None:
+    """
+    P2: a job that has closed all its descriptors has no lock on its ticket any more. It lives, and
+    is taken over; it is neither lost nor begun again.
+    """
+    daemon = stopped.start()
+    job_id = daemon.submit("obey", gate.path)
+    inside = gate.arrival()
+    ticket = ticket_path(daemon.home.job(job_id), 1)
+    assert lock_holder(ticket) == inside.pid
+    inside.do(CLOSE_FILES)
+    assert lock_holder(ticket) is None
+    kill_all(daemon, inside)
+    daemon.start()
+    job = daemon.job(job_id)
+    assert (job["state"], job["pid"]) == ("running", inside.pid)
+    inside.leave()
+    assert daemon.final(job_id)["state"] == "succeeded"
+    assert len(daemon.starts()) == 1
 
 
 SETTABLE = """
