@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from acceptance.daemon import Daemon, Gate, close_nursery
+from acceptance.ledger import at_rest
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +45,7 @@ def stopped(tmp_path: Path, gate: Gate) -> Iterator[Daemon]:  # the gate lets go
     daemon = Daemon(tmp_path)
     yield daemon
     daemon.close()
+    at_rest(daemon)
 
 
 @pytest.fixture

@@ -84,6 +84,9 @@ class Daemon:
         self.inside: list[str] = []
         """What the daemon is started by, to be in a world of its own."""
 
+        self.sound = True
+        """Whether its store is to be so at the end: not if a test has damaged it."""
+
         self.executed = False
         """Whether it is to be a process as a user's is, also to the kernel, and not forked."""
 
@@ -308,6 +311,8 @@ class Daemon:
             for pid in self.processes():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        else:
+            assert self.drafts() == []
         for started in self._daemons:
             started.wait(DEADLINE_S)
         Path(self.home.ballast).unlink(missing_ok=True)  # 8 MiB, in each of some hundred homes

@@ -8,6 +8,7 @@ reads it; ``standard`` holds it against what callers were told and what the stor
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -74,6 +75,34 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
     return jobs
 
 
+def at_rest(daemon: Daemon) -> None:
+    """
+    Of any test, when all of it has ended: no attempt was begun twice, and none of a job that says
+    that it was not; the store is sound; no process of a job is left.
+    """
+    begun = Counter((job, attempt) for job, attempt, *_ in daemon.starts() if job != "here")
+    assert set(begun.values()) <= {1}, f"begun twice: {begun}"
+    if not (daemon.sound and os.path.exists(daemon.home.database)):
+        return
+    with closing(sqlite3.connect(daemon.home.database)) as store:
+        assert store.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+        ids = {job_id for (job_id,) in store.execute("SELECT id FROM jobs")}
+        idle = store.execute("SELECT id FROM jobs WHERE attempt = 0 AND route = 'daemon'")
+        assert {job_id for (job_id,) in idle}.isdisjoint(job for job, _ in begun)
+    assert _marked(ids) == []
+
+
+def _marked(ids: Iterable[str]) -> list[str]:
+    """Processes with the mark of one of these jobs."""
+    marks = {b"MCLI_JOB_ID=" + job_id.encode() for job_id in ids}
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            if not marks.isdisjoint(Path(f"/proc/{name}/environ").read_bytes().split(b"\0")):
+                found.append(name)
+    return found
+
+
 def ended_soon(daemon: Daemon) -> list[Document]:
     """All jobs, none of which lives any longer than it has to."""
     with daemon.client() as client:
@@ -121,10 +150,7 @@ def _nobody_left(daemon: Daemon, lines: list[Line], jobs: list[Document]) -> Non
     """No process of a body, and none that was started by one."""
     for line in lines:
         assert line.job == "here" or gone(line.pid), line
-    marks = {b"MCLI_JOB_ID=" + job["id"].encode() for job in jobs}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            assert marks.isdisjoint(Path(f"/proc/{name}/environ").read_bytes().split(b"\0")), name
+    assert _marked(job["id"] for job in jobs) == []
 
 
 def fds(daemon: Daemon) -> int:

@@ -308,6 +308,7 @@ def test_output_from_a_store_that_cannot_be_read(stopped: Daemon) -> None:
     """
     Path(stopped.home.root).mkdir(mode=0o700, exist_ok=True)
     Path(stopped.home.database).write_text("no database" * 100)
+    stopped.sound = False
     with pytest.raises(StoreUnreadable, match="cannot use the store"):
         Job("01932c5e-0000-7000-8000-000000000000", home=stopped.home).output()
 

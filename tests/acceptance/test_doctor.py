@@ -125,6 +125,7 @@ def test_store_that_is_damaged(stopped: Daemon) -> None:
     content = bytearray(Path(stopped.home.database).read_bytes())
     content[4096 * 2 : 4096 * 3] = b"x" * 4096
     Path(stopped.home.database).write_bytes(content)
+    stopped.sound = False
     findings = look(stopped, code=1)
     assert wrong(findings) >= {"store"}
     assert stopped.home.database in findings["store"]["text"]
