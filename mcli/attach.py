@@ -323,15 +323,11 @@ def _hold_room(folder: str) -> None:
 
 def _withdraw(home: Home, job_id: str) -> None:
     """Note that the job that this process has taken will not run. Best effort: as ``note_end``."""
-    from mcli.outcome import Outcome, write_outcome
+    from mcli.outcome import Outcome
     from mcli.store.arbiter import withdraw
 
-    if withdraw(home.database, job_id, time.time()):
-        return
-    folder = home.job(job_id)
-    with contextlib.suppress(OSError):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        write_outcome(folder, 1, Outcome(reason="client_gone"))
+    stored = withdraw(home.database, job_id, time.time())
+    _note(home, job_id, stored, Outcome(reason="client_gone"))
 
 
 def note_end(home: Home, job_id: str, exit_code: int) -> None:
@@ -340,15 +336,24 @@ def note_end(home: Home, job_id: str, exit_code: int) -> None:
     Where the store cannot be written it is told in the job's directory: the next daemon looks.
     Best effort: without either the job will count as lost.
     """
-    from mcli.outcome import Outcome, give_back_reserved, write_outcome
+    from mcli.outcome import Outcome
     from mcli.store.arbiter import close_local
+
+    stored = close_local(home.database, job_id, exit_code, time.time())
+    _note(home, job_id, stored, Outcome(exit_code=exit_code, complete=True))
+
+
+def _note(home: Home, job_id: str, stored: bool, outcome: Any) -> None:
+    """What the store has not taken stands beside it; and the room for that is needed no more."""
+    from mcli.outcome import give_back_reserved, write_outcome
 
     folder = home.job(job_id)
     with contextlib.suppress(OSError):
-        if close_local(home.database, job_id, exit_code, time.time()):
+        if stored:
             give_back_reserved(folder, 1)
         else:
-            write_outcome(folder, 1, Outcome(exit_code=exit_code, complete=True))
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            write_outcome(folder, 1, outcome)
 
 
 def _again(home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()) -> Wire:

@@ -405,6 +405,11 @@ def until(
 ) -> None:
     """Look again and again: only for what neither the kernel nor the daemon can tell.
 
+    The kernel tells of the end of a process (``readable`` of a pidfd), and the daemon of that of a
+    job (``final``). Nobody tells that a process of somebody else's has stopped, which is to go on
+    meanwhile; that a job which has not ended has another state, or a process by now; or what stands
+    in a file.
+
     Args:
         instead: What there is if it never comes.
     """
