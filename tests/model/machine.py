@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(recovery, "started_ticks", self._ticks),
             mock.patch.object(family, "traces", return_value=family.Traces({}, {}, set())),
             mock.patch.object(attach, "Wire", self._wire),
-            mock.patch.object(attach, "_again", return_value=None),
+            mock.patch.object(attach, "_again", return_value=self),
         ]
         for patch in self.patches:
             patch.start()
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         }  # fmt: skip
         try:
             with self._locked(locked and fates[0] != "reply"):
-                got = attach.submit(
+                wire, _ = attach.submit(
                     invocation, home=self.home, job_id=job_id, detach=True, here=True
                 )
         except OutcomeUnknown:
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
             self._run_here(job_id)
         else:
             self.told[job_id] = "daemon"
-            if got is None:
+            if wire is None:
                 self._run_here(job_id)
 
     def _run_here(self, job_id: str) -> None:
