@@ -317,8 +317,14 @@ def _hold_room(folder: str) -> None:
     from mcli.outcome import reserve_outcome
 
     with contextlib.suppress(OSError):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _make(folder)
         reserve_outcome(folder, 1)
+
+
+def _make(folder: str) -> None:
+    """Only that one: if the state directory has been removed, it stays away."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
 
 
 def _withdraw(home: Home, job_id: str) -> None:
@@ -352,7 +358,7 @@ def _note(home: Home, job_id: str, stored: bool, outcome: Any) -> None:
         if stored:
             give_back_reserved(folder, 1)
         else:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            _make(folder)
             write_outcome(folder, 1, outcome)
 
 
@@ -371,15 +377,20 @@ def _again(home: Home, job_id: str, offset: int, fds: tuple[int, ...] = ()) -> W
         except (DaemonError, OSError, ValueError) as error:
             # Whatever it is: the job is the daemon's, and must not be run here.
             if time.monotonic() > deadline or isinstance(error, ProtocolMismatch):
-                raise OutcomeUnknown(_lost_sight(home, job_id)) from error
+                known = not isinstance(error, UnknownJob)
+                raise OutcomeUnknown(_lost_sight(home, job_id, known)) from error
             time.sleep(AGAIN_S)  # nobody tells when a daemon that is not there comes back
 
 
-def _lost_sight(home: Home, job_id: str) -> str:
+def _lost_sight(home: Home, job_id: str, known: bool) -> str:
+    """
+    Args:
+        known: No daemon has said that there is no such job.
+    """
     told = f"the daemon went away; it has taken job {job_id}, which was not run here"
-    if os.path.exists(home.database):
+    if known and (os.path.exists(home.database) or os.path.exists(home.job(job_id))):
         return f"{told}; look again with: mcli daemon start && mcli attach {job_id}"
-    return f"{told}; {home.database} was removed: what becomes of the job will not be known"
+    return f"{told}; {home.root} was removed or replaced, and does not know it any more"
 
 
 def attach_wire(

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from mcli import address, filesystem
 from mcli.client import Client
 from mcli.errors import BadSetting, DaemonError, MCLIError, UnsafeHome
-from mcli.family import is_stopped, mark
+from mcli.family import children, is_stopped, mark
 from mcli.home import Home
 from mcli.listener import owner_uid
 from mcli.settings import Settings, origins
@@ -51,8 +51,7 @@ SYSTEMD: Final = "/run/systemd/system"
 TAIL: Final = 64 * 1024
 """Bytes of the daemon's log in which its last words are looked for."""
 
-LIFE: Final = re.compile(r"\bdaemon\.(ready|crashed|hung) (.*)")
-"""What it says there of its beginning and of its end."""
+LAST_WORDS: Final = re.compile(r"\bdaemon\.(?:crashed|hung) (.*)")
 
 LINGER: Final = "/var/lib/systemd/linger"
 UNIT: Final = "mcli.service"
@@ -135,15 +134,17 @@ def _absent(home: Home) -> Finding:
     )
 
 
-def _running(home: Home) -> Iterator[tuple[int, str]]:
-    """Processes of Python jobs that a worker of this directory has begun, and their ids."""
-    config = json.dumps({"home": home.root})[:-1].encode()
-    for name in filter(str.isdigit, os.listdir("/proc")):
+def _running(home: Home) -> list[tuple[int, str]]:
+    """Processes of jobs that workers of this directory have begun, and the jobs' ids."""
+    config = b"\0mcli.worker\0" + json.dumps({"home": home.root})[:-1].encode()
+    found: dict[int, str | None] = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(OSError):
-            job_id = mark(int(name))
-            command = Path("/proc", name, "cmdline").read_bytes()
-            if job_id is not None and b"\0mcli.worker\0" + config in command:
-                yield int(name), job_id
+            if config in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found[pid] = mark(pid)
+                if found[pid] is None:  # a worker: any program may be its child
+                    found |= {child: mark(child) for child in children(pid)}
+    return sorted((pid, job_id) for pid, job_id in found.items() if job_id is not None)
 
 
 def _ground(home: Home) -> Iterator[Finding]:
@@ -254,9 +255,16 @@ def _versions() -> Finding:
     )
 
 
+def _has_jobs(home: Home) -> bool:
+    try:
+        return bool(os.listdir(home.jobs))
+    except OSError:  # there are none, or ``_directory`` tells of it
+        return False
+
+
 def _store(home: Home, *, served: bool) -> Finding:
     found = examination.examine(home.database, served=served)
-    if found is None and os.path.isdir(home.jobs) and os.listdir(home.jobs):
+    if found is None and _has_jobs(home):
         told = f"{home.database} is gone, although there are jobs; the next start makes a new one"
         return _wrong("store", told, f"put it back, or start with what {home.jobs} tells")
     if found is None:
@@ -308,14 +316,17 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
 
 def _absence(home: Home) -> str:
     """That no daemon is there, and why, if it did not stop but died and has said so."""
-    if not os.path.exists(home.address):  # who stops takes it away
+    try:
+        pid = json.loads(Path(home.address).read_text())["pid"]
+    except (OSError, ValueError, KeyError):  # who stops takes it away
         return "not running"
-    said: list[tuple[str, str]] = []
+    said = ""
     with contextlib.suppress(OSError), open(home.log, "rb") as log:
         log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL))
-        said = LIFE.findall(log.read().decode(errors="replace"))
-    told = [text for event, text in said[-1:] if event != "ready"]
-    return f"it has died: {told[0]}" if told else "it has died"
+        said = log.read().decode(errors="replace")
+    _, is_its, life = said.rpartition(f" daemon.ready pid={pid} ")  # else it wrote elsewhere
+    last_words = LAST_WORDS.findall(life) if is_its else []
+    return f"it has died: {last_words[-1]}" if last_words else "it has died"
 
 
 def _answers(home: Home, pid: int) -> Generator[Finding, None, dict[str, Any] | None]:

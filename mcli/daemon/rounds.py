@@ -60,7 +60,9 @@ class Rounds:
         self._look_at_workers()
         jump_s = self._clock.jump_s()
         if jump_s is not None:
-            told = f"it was set by {jump_s:+.0f} s; retry_delay and retention go by it, no timeout"
+            told = (
+                f"it was set by {jump_s:+.0f} s; what is due at a date goes by it, no timeout does"
+            )
             self._troubles.note("clock", told)
 
     def _look_at_sockets(self) -> str | None:

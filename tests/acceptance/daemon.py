@@ -87,6 +87,9 @@ class Daemon:
         self.sound = True
         """Whether its store is to be so at the end: not if a test has damaged it."""
 
+        self.settled = False
+        """Whether it was stopped with all its jobs, so that none is left."""
+
         self.executed = False
         """Whether it is to be a process as a user's is, also to the kernel, and not forked."""
 
@@ -239,6 +242,13 @@ class Daemon:
 
     def starts(self) -> list[list[str]]:
         """What the ledger says: job, attempt and pid of every beginning of a body."""
+        return [line for line in self._noted() if line[0] != "E"]
+
+    def ends(self) -> list[list[str]]:
+        """And job and attempt of each end."""
+        return [line[1:] for line in self._noted() if line[0] == "E"]
+
+    def _noted(self) -> list[list[str]]:
         with suppress(FileNotFoundError):
             return [line.split() for line in self.ledger.read_text().splitlines()]
         return []
@@ -313,6 +323,7 @@ class Daemon:
                     os.kill(pid, signal.SIGKILL)
         else:
             assert self.drafts() == []
+            self.settled = True
         for started in self._daemons:
             started.wait(DEADLINE_S)
         Path(self.home.ballast).unlink(missing_ok=True)  # 8 MiB, in each of some hundred homes

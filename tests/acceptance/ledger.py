@@ -77,19 +77,25 @@ def standard(daemon: Daemon, told: Iterable[Told], *, base_fds: int) -> list[Doc
 
 def at_rest(daemon: Daemon) -> None:
     """
-    Of any test, when all of it has ended: no attempt was begun twice, and none of a job that says
-    that it was not; the store is sound; no process of a job is left.
+    Of any test, when all of it has ended: what was accepted has begun once, or has not, and the
+    store says so; states agree with the ledger; none is open of a daemon that has ended in order;
+    the store is sound; no process of a job is left.
     """
-    begun = Counter((job, attempt) for job, attempt, *_ in daemon.starts() if job != "here")
+    begun = Counter((job, int(attempt)) for job, attempt, *_ in daemon.starts() if job != "here")
     assert set(begun.values()) <= {1}, f"begun twice: {begun}"
     if not (daemon.sound and os.path.exists(daemon.home.database)):
         return
+    ended = {(job, int(attempt)) for job, attempt in daemon.ends()}
     with closing(sqlite3.connect(daemon.home.database)) as store:
         assert store.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-        ids = {job_id for (job_id,) in store.execute("SELECT id FROM jobs")}
-        idle = store.execute("SELECT id FROM jobs WHERE attempt = 0 AND route = 'daemon'")
-        assert {job_id for (job_id,) in idle}.isdisjoint(job for job, _ in begun)
-    assert _marked(ids) == []
+        rows = store.execute("SELECT id, route, state, attempt, finished_at FROM jobs").fetchall()
+    for job_id, route, state, attempt, finished_at in rows:
+        assert finished_at is not None or not daemon.settled, (job_id, state)
+        if route == "local" or (state == "cancelled" and attempt == 0):
+            assert job_id not in {job for job, _ in begun}, (job_id, route, state)
+        if state == "succeeded" and (job_id, attempt) in begun:
+            assert (job_id, attempt) in ended, (job_id, state)
+    assert _marked(job_id for job_id, *_ in rows) == []
 
 
 def _marked(ids: Iterable[str]) -> list[str]:

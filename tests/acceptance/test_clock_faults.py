@@ -125,7 +125,7 @@ def test_clock_that_is_set(stopped: Daemon, gate: Gate) -> None:
             draft.write_text(at)
             draft.replace(clock)
             until(partial(is_noted, client, f"it was set by {told} s; "))
-    said = "it was set by -86400 s; retry_delay and retention go by it, no timeout ("
+    said = "it was set by -86400 s; what is due at a date goes by it, no timeout does ("
     assert f"note   clock            {said}" in stopped.mcli("doctor").stdout
     log = Path(stopped.home.log).read_text()
     assert log.count("WARNING note clock: it was set by ") == 2

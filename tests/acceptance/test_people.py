@@ -422,7 +422,8 @@ def cli():
 @cli.command()
 @mcli.background
 def tell():
-    puppet.begun()
+    with puppet.body():
+        pass
 
 if __name__ == "__main__":
     cli()

@@ -24,6 +24,7 @@ from mcli.daemon.patience import AGAIN_S
 from mcli.ticket import lock_holder
 
 from .daemon import DEADLINE_S, PUPPET, Daemon, Gate, ended, gone, until
+from .ledger import at_rest
 
 STUBBORN = str(Path(PUPPET).with_name("stubborn.py"))
 
@@ -341,6 +342,7 @@ def small(stopped: Daemon) -> Iterator[Daemon]:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     yield stopped
     stopped.close()
+    at_rest(stopped)
     subprocess.run(["umount", root], check=True)
 
 

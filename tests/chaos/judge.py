@@ -140,6 +140,10 @@ class Deaths:
         """The storm has killed the process of this attempt."""
         return bool(self._kills(attempt["pid"], attempt))
 
+    def killed_s(self, attempt: dict[str, Any]) -> float | None:
+        """When the storm has killed the process of this attempt, if it has."""
+        return max(self._kills(attempt["pid"], attempt), default=None)
+
     def untold(self, job: Job, attempt: dict[str, Any]) -> bool:
         """It may be lost, since nobody was left who could tell how its process has ended."""
         silent = not job.writes_outcome or self.asked(job)
@@ -151,9 +155,9 @@ class Deaths:
         there was no daemon to read on. A pipe that nobody has open any more is gone.
         """
         orphaned_s = min(self._kills(attempt["worker_pid"], attempt), default=None)
-        if orphaned_s is None:
-            return False
         kills_s = self._kills(attempt["pid"], attempt)
+        if orphaned_s is None or (kills_s and orphaned_s > max(kills_s) + DEAF_S):
+            return False
         ends = [(at, at) for at in kills_s] or [(orphaned_s, _ended(attempt))]
         return any(
             first - DEAF_S <= to and since <= last + DEAF_S
@@ -298,6 +302,8 @@ def _late(job: Job, starts_s: Mapping[tuple[str, int], float]) -> Iterator[str]:
 def _slow(job: Job, ends_s: Mapping[str, float], deaths: Deaths) -> Iterator[str]:
     """What could be known for long before it was told, with a daemon there and no fault."""
     done_s = ends_s.get(job.document["id"])
+    if done_s is None and job.attempts:
+        done_s = deaths.killed_s(job.attempts[-1])
     if done_s is not None and job.span[1] - max(done_s, deaths.calm_s) > SOON_S:
         yield "told late"
 

@@ -173,7 +173,7 @@ class Storm:
         )
         self._daemons.append(daemon)
         os.close(writer)
-        if select.select([reader], [], [], wait_s)[0]:
+        if select.select([reader], [], [], wait_s)[0] and os.read(reader, 1):
             self._note_up()
         elif wait_s == READY_S:
             self._verdict.wrong["a daemon that does not start"].append(str(daemon.pid))

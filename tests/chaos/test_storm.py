@@ -139,6 +139,7 @@ def attempt(**fields: Any) -> dict[str, Any]:
         ({6: [SECOND + 1.2], 7: [SECOND + 1.5]}, [], False),
         ({6: [SECOND + 1.2]}, [(SECOND + 1.8, SECOND + 1.9)], True),
         ({7: [SECOND + 1.5]}, [(SECOND + 1.4, SECOND + 1.9)], False),
+        ({6: [SECOND + 1.9], 7: [SECOND + 1.2]}, [(SECOND + 1, SECOND + 1.4)], False),
     ],
 )
 def test_bytes_may_be_missing_only_if_nobody_was_left_to_read_them(
@@ -154,6 +155,9 @@ def test_an_end_is_told_soon() -> None:
     found_late = judge(RIGHT, TOLD, [late], Deaths({}, calm_s=SECOND + 2)).wrong["told late"]
     assert len(found_late) == 1
     assert judge(RIGHT, TOLD, [late], Deaths({}, calm_s=SECOND + 5)).clean
+    killed = job("failed", reason="signal", finished_at=STAMP.format(9))
+    deaths = Deaths({7: [SECOND + 1.6]}, calm_s=SECOND + 2)
+    assert len(judge([line("S")], TOLD, [killed], deaths).wrong["told late"]) == 1
 
 
 def test_who_was_asked_to_end_may_have() -> None:

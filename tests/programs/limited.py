@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import click
-from puppet import begun, serve
+from puppet import body, serve
 
 import mcli
 
@@ -23,8 +23,8 @@ def cli() -> None:
 @mcli.background(leave_children=True)
 def leaving(gate: str) -> object:
     """What it has started may live on."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()

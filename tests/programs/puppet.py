@@ -3,7 +3,8 @@ A Click program that does what a test tells it, word for word.
 
 ``obey GATE`` connects to the test's socket, says which process it is, and then runs each
 line of Python that comes, answering ``.`` when it is done. At the end of the connection the
-command returns. If ``LEDGER`` is set, it says there first that it has begun.
+command returns. If ``LEDGER`` is set, it says there that it has begun, and that it has come to
+its end.
 """
 
 import json
@@ -13,6 +14,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -33,9 +36,18 @@ def note(text: str) -> None:
         os.close(fd)
 
 
-def begun() -> None:
-    attempt = os.environ.get("MCLI_ATTEMPT", "0")
-    note(f"{os.environ.get('MCLI_JOB_ID', 'here')} {attempt} {os.getpid()}")
+@contextmanager
+def body() -> Iterator[None]:
+    """Of a command: its beginning, and its end if it comes to that."""
+    this = f"{os.environ.get('MCLI_JOB_ID', 'here')} {os.environ.get('MCLI_ATTEMPT', '0')}"
+    note(f"{this} {os.getpid()}")
+    try:
+        yield
+    except SystemExit as end:
+        if not end.code:
+            note(f"E {this}")
+        raise
+    note(f"E {this}")
 
 
 def serve(gate: str) -> object:
@@ -62,8 +74,8 @@ def serve(gate: str) -> object:
 @mcli.background
 def obey(gate: str) -> object:
     """Do what the test says."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()
@@ -87,8 +99,8 @@ def strict(gate: str) -> None:
 @mcli.background(auto_route=False, command_name="by hand")
 def manual() -> None:
     """Runs here unless asked otherwise."""
-    begun()
-    print("in a job" if "MCLI_JOB_ID" in os.environ else "here")
+    with body():
+        print("in a job" if "MCLI_JOB_ID" in os.environ else "here")
 
 
 @cli.command()
@@ -97,9 +109,9 @@ def manual() -> None:
 @mcli.background
 def tell(number: int, words: tuple[str, ...]) -> dict[str, object]:
     """Say which job this is, and return what it was given."""
-    begun()
-    print("job", os.environ.get("MCLI_JOB_ID"), os.environ.get("MCLI_ATTEMPT"))
-    print("aside", file=sys.stderr)
+    with body():
+        print("job", os.environ.get("MCLI_JOB_ID"), os.environ.get("MCLI_ATTEMPT"))
+        print("aside", file=sys.stderr)
     return {"number": number, "words": words}
 
 
@@ -108,7 +120,8 @@ def tell(number: int, words: tuple[str, ...]) -> dict[str, object]:
 @mcli.background
 def leave(code: int) -> None:
     """Exit with that code."""
-    begun()
+    with body():
+        pass
     sys.exit(code)
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 
 import click
-from puppet import begun, serve
+from puppet import body, serve
 
 import mcli
 
@@ -24,8 +24,8 @@ def cli() -> None:
 @mcli.background(retries=2, retry_delay=SOON)
 def again(gate: str) -> object:
     """Three attempts."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()
@@ -33,8 +33,8 @@ def again(gate: str) -> object:
 @mcli.background(retries=2, retry_delay=SOON, retry_on=(75, ConnectionError))
 def picky(gate: str) -> object:
     """Three attempts, if it ends so."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()
@@ -42,8 +42,8 @@ def picky(gate: str) -> object:
 @mcli.background(retries=1, retry_delay=LONG)
 def slow(gate: str) -> object:
     """Two attempts, far apart."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()
@@ -51,8 +51,8 @@ def slow(gate: str) -> object:
 @mcli.background(retries=1, retry_delay=SOON, on_lost="retry")
 def risky(gate: str) -> object:
     """Two attempts, also when nobody knows how the first one ended."""
-    begun()
-    return serve(gate)
+    with body():
+        return serve(gate)
 
 
 @cli.command()
