@@ -23,7 +23,8 @@ def not_ended(daemon: Daemon) -> None:
 
 
 def open_yet(daemon: Daemon) -> None:
-    change(daemon, "UPDATE jobs SET state = 'queued', finished_at = NULL")
+    open_again = "state = 'running', finished_at = NULL, exit_code = NULL, result = NULL"
+    change(daemon, f"UPDATE jobs SET {open_again}")
 
 
 def run_here_too(daemon: Daemon) -> None:
