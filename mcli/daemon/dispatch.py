@@ -510,6 +510,9 @@ class Dispatcher:
             if live.stopping:
                 self._tell_stop(live)
             live.notify()
+        for live in list(self._live.values()):
+            if live.vigil is not None and live.vigil.pid == worker.pid:
+                self._orphans.forsake(live)
 
     def _meet(self, worker: Worker, facts: dict[str, Any]) -> None:
         """It has a job that is not under way: perhaps one that was begun with another store."""

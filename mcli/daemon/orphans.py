@@ -57,6 +57,11 @@ class Orphans:
         take_over = partial(insist, partial(self._take_over, live, live.attempt))
         live.vigil = Vigil(worker_pid, take_over, ticks=ticks)
 
+    def forsake(self, live: Live) -> None:
+        """Its worker is back, and has it no more: what it told, it told the daemon before."""
+        live.end_vigil()
+        insist(partial(self._take_over, live, live.attempt))
+
     def adopt(self, live: Live) -> None:
         """A running job of an earlier daemon."""
         assert live.info is not None

@@ -67,7 +67,7 @@ class Vigil:
     """
 
     def __init__(self, pid: int, then: Callable[[], None], *, ticks: int | None = None) -> None:
-        self._pid = pid
+        self.pid = pid
         self._then = then
         self._ticks = ticks
         self._process: int | None = None
@@ -78,13 +78,13 @@ class Vigil:
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._process = os.pidfd_open(self._pid)
+            self._process = os.pidfd_open(self.pid)
         except ProcessLookupError:
             self._then()
         except OSError:  # no descriptors are left
             self._timer = loop.call_later(AGAIN_S, self._begin)
         else:
-            if self._ticks not in (None, started_ticks(self._pid)):
+            if self._ticks not in (None, started_ticks(self.pid)):
                 self._gone()
                 return
             loop.add_reader(self._process, self._gone)
@@ -98,7 +98,7 @@ class Vigil:
         self._looks += 1
         if self._looks >= LOOKS_MAX and self._process is not None:
             self._looks = 0
-            end_silent(self._pid, self._process)
+            end_silent(self.pid, self._process)
 
     def close(self) -> None:
         """It is of no interest any more."""

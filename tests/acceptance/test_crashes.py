@@ -78,6 +78,30 @@ def test_daemon_killed_with_jobs(daemon: Daemon, gate: Gate) -> None:
     assert len(daemon.starts()) == 3
 
 
+def test_end_that_was_told_to_a_dead_daemon(daemon: Daemon, gate: Gate) -> None:
+    """
+    A worker has told the end of a job to a daemon that did not live to hear it, and comes to the
+    next one without that job: it has ended all the same, and the worker goes on with its others.
+    """
+    told, other = (daemon.submit("obey", gate.path) for _ in range(2))
+    inside = {each.job_id: each for each in (gate.arrival(), gate.arrival())}
+    worker = inside[told].ppid
+    assert worker == inside[other].ppid
+    pid = daemon.pid
+    halt(pid)
+    with ended(inside[told].pid):
+        inside[told].leave()
+    until(lambda: not Path(f"/proc/{inside[told].pid}").exists() and is_asleep(worker))
+    with ended(pid):
+        os.kill(pid, signal.SIGKILL)
+    daemon.start()
+    assert daemon.final(told)["state"] == "succeeded"
+    assert "worker.silent" not in Path(daemon.home.log).read_text()
+    assert (daemon.job(other)["state"], daemon.job(other)["worker_pid"]) == ("running", worker)
+    inside[other].leave()
+    assert daemon.final(other)["state"] == "succeeded"
+
+
 def test_daemon_killed_and_not_started_again(daemon: Daemon, gate: Gate) -> None:
     """
     A caller waits for the next daemon as long as it is told to, then exits 75 with the id;
