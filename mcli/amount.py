@@ -6,6 +6,9 @@ import math
 import re
 from typing import Final
 
+TIME_MAX_S: Final = 100 * 365 * 86400.0
+"""The longest time that can be meant, in seconds; dates before and after it can be told, too."""
+
 _AMOUNT: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE | re.ASCII)
 _PREFIXES: Final = "kmgt"
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -35,7 +38,7 @@ def duration(text: str) -> float:
         ValueError: It is none; the message says what is.
     """
     number, unit = _split(text, wanted := "a time, such as 90s, 12h or 7d")
-    if unit not in _SECONDS:
+    if unit not in _SECONDS or number * _SECONDS[unit] > TIME_MAX_S:
         raise ValueError(wanted)
     return number * _SECONDS[unit]
 

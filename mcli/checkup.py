@@ -125,6 +125,10 @@ def _directory(home: Home) -> Finding:
 def _absent(home: Home) -> Finding:
     """Nothing is there yet; or not any more, while jobs run that were begun with it."""
     left = ", ".join(f"{job_id} (pid {pid})" for pid, job_id in _running(home))
+    there = _existing(home.root)
+    if not left and not os.access(there, os.W_OK | os.X_OK):
+        told = f"{home.root} is not there, and {there} is not writable for you"
+        return _wrong("state directory", told, "set MCLI_HOME to a directory that you can write to")
     if not left:
         return _note("state directory", f"{home.root} is not there yet; the first start makes it")
     return _wrong(
@@ -147,10 +151,15 @@ def _running(home: Home) -> list[tuple[int, str]]:
     return sorted((pid, job_id) for pid, job_id in found.items() if job_id is not None)
 
 
+def _existing(path: str) -> str:
+    """The directory, or the nearest one above it that is there."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def _ground(home: Home) -> Iterator[Finding]:
-    there = home.root
-    while not os.path.isdir(there):
-        there = os.path.dirname(there)
+    there = _existing(home.root)
     kind = filesystem.kind(there)
     if kind is None:
         yield _note("file system", f"of which kind that of {there} is cannot be told")
@@ -295,6 +304,9 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
         told = f"MCLI_BACKGROUND_HOST is {settings.host}: that daemon is not asked from here"
         yield _note("daemon", f"{told}; run mcli doctor there")
         return
+    if pid is None and not _can_be_known(home):
+        yield _note("daemon", "it is not known whether one runs in that state directory")
+        return
     if pid is None:
         yield _wrong("daemon", f"{_absence(home)}: commands run in the caller", START)
         yield from _port(settings)
@@ -312,6 +324,15 @@ def _daemon(home: Home, pid: int | None, settings: Settings) -> Iterator[Finding
             yield _wrong("trouble", text, "see: mcli daemon logs")
         for note in status.get("notes", ()):
             yield _note(note["name"], f"{note['text']} ({note['at']})")
+
+
+def _can_be_known(home: Home) -> bool:
+    """Whether one holds the lock: another user's directory does not tell."""
+    try:
+        lock_holder(home.lock)
+    except UnsafeHome:
+        return False
+    return True
 
 
 def _absence(home: Home) -> str:

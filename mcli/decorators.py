@@ -18,6 +18,12 @@ C = TypeVar("C", bound=Callable[..., Any])
 _HELP: Final = "Run in the background: print the job's id and exit."
 
 
+def _is_time(seconds: float) -> bool:
+    from mcli.amount import TIME_MAX_S  # most commands say nothing of time
+
+    return 0 < seconds <= TIME_MAX_S
+
+
 class Background:
     """What ``@background`` was told about one command."""
 
@@ -35,7 +41,7 @@ class Background:
         on_finish: str | None = None,
         **policy: Any,
     ) -> None:
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not _is_time(timeout):
             raise ValueError(f"timeout={timeout!r}: seconds above 0, or None for no limit")
         if on_finish is not None:
             from mcli.url import check_url
@@ -210,7 +216,7 @@ class Api:
             raise ValueError(f"path={path!r}: it must begin with a slash, as in '/process-file'")
         if method.upper() not in METHODS:
             raise ValueError(f"method={method!r}: one of {', '.join(METHODS)}")
-        if timeout_s is not None and not timeout_s > 0:
+        if timeout_s is not None and not _is_time(timeout_s):
             raise ValueError(
                 f"background_timeout={timeout_s!r}: seconds above 0, or None for no limit"
             )

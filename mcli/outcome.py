@@ -9,7 +9,9 @@ row in the store follows it.
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+import re
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import Any, Final
 
 
@@ -64,7 +66,7 @@ class Outcome:
         return cls(**{name: value for name, value in document.items() if name in names})
 
     def document(self) -> dict[str, Any]:
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def outcome_path(folder: str, attempt: int) -> str:
@@ -102,12 +104,37 @@ def write_outcome(folder: str, attempt: int, outcome: Outcome) -> None:
 
 
 def read_outcome(folder: str, attempt: int) -> Outcome | None:
-    """The outcome, or None while there is none."""
+    """The outcome; None while there is none, or if nobody can read it: then nothing tells."""
     try:
         with open(outcome_path(folder, attempt), "rb") as file:
             return Outcome.parse(json.load(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+DEPTH_MAX: Final = 100
+"""Levels of lists and objects in a value that is kept: each reader has to follow them."""
+
+DIGITS_MAX: Final = 4300
+"""Of a number: more are refused by Python's own readers."""
+
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_LONG: Final = re.compile(rf"\d{{{DIGITS_MAX + 1}}}")
+
+
+def read_back(text: str) -> Any:
+    """The value of a JSON text that anybody can read.
+
+    Raises:
+        ValueError: It is nested too deep, or has a number that is too long.
+    """
+    bare = _STRING.sub("", text)
+    steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", bare))
+    if max(accumulate(steps), default=0) > DEPTH_MAX:
+        raise ValueError(f"it is more than {DEPTH_MAX} levels deep")
+    if _LONG.search(bare):
+        raise ValueError(f"it has a number of more than {DIGITS_MAX} digits")
+    return json.loads(text)
 
 
 def write_durably(path: str, content: bytes) -> None:

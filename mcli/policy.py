@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from mcli.amount import size
+from mcli.amount import TIME_MAX_S, size
 from mcli.errors import JobTimeout
 
 TIMEOUT_CODE: Final = 124
 """Exit code of a job that ran longer than it may."""
 
 NICE_MAX: Final = 19
+
+RETRIES_MAX: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,8 @@ class Policy:
             TypeError: It is not one.
         """
         codes = tuple(document.get("retry_codes", ()))
-        return cls(**{**document, "retry_codes": codes})
+        retries = min(document.get("retries", 0), RETRIES_MAX)
+        return cls(**{**document, "retry_codes": codes, "retries": retries})
 
 
 USUAL: Final = Policy()
@@ -90,9 +93,11 @@ def policy_of(
     Raises:
         TypeError, ValueError: One of them is not what it may be; the message says what is.
     """
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+    if isinstance(retries, bool) or not isinstance(retries, int):
         raise ValueError(f"retries={retries!r}: a whole number from 0")
-    if not retry_delay >= 0:
+    if not 0 <= retries <= RETRIES_MAX:
+        raise ValueError(f"retries={retries!r}: a whole number from 0 to {RETRIES_MAX}")
+    if not 0 <= retry_delay <= TIME_MAX_S:
         raise ValueError(f"retry_delay={retry_delay!r}: seconds from 0")
     if on_lost not in (None, "retry"):
         raise ValueError(f'on_lost={on_lost!r}: "retry", or None to leave it at that')

@@ -22,10 +22,10 @@ MENDABLE: Final = frozenset(
         Reason.SIGNAL,
         Reason.TIMEOUT,
         Reason.MEMORY,
-        Reason.NO_OUTCOME,
     }
 )
-"""Failures of the body. Where it was not begun, its caller may still run it itself."""
+"""Failures of the body. Where it was not begun, its caller may still run it itself; and what ended
+with exit code 0 without a word may have done all its work."""
 
 
 def again_s(

@@ -6,12 +6,13 @@ stdout, talk to stderr; every ``MCLIError`` ends here as one line and its exit c
 """
 
 import importlib
+import os
 import sys
 from typing import Any, Final, NamedTuple
 
 import click
 
-from mcli.errors import MCLIError
+from mcli.errors import DaemonError, MCLIError
 from mcli.version import __version__
 
 INTERRUPTED: Final = 130
@@ -86,8 +87,21 @@ class Verbs(click.Group):
         except MCLIError as error:
             complain(str(error))
             sys.exit(error.exit_code)
+        except FileNotFoundError:
+            if _has_directory():
+                raise
+            complain("the current directory has been removed; go to another one")
+            sys.exit(DaemonError.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _spellings(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from mcli.amount import TIME_MAX_S
 from mcli.cli import complain
 from mcli.cli.clean import age, ended, remove_all
 from mcli.cli.jobs import ID_LENGTH, command_line, id_length
@@ -27,11 +28,18 @@ COLUMNS: Final = (
 HOUR_S: Final = 3600.0
 
 
+def _hours(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not value * HOUR_S <= TIME_MAX_S:
+        raise click.BadParameter(f"{value} is no number of hours, such as 12")
+    return value
+
+
 @click.command()
 @click.option(
     "--stale-hours",
     "stale_hours",
     type=click.FloatRange(min=0),
+    callback=_hours,
     default=0.0,
     show_default=True,
     metavar="H",

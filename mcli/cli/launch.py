@@ -28,6 +28,9 @@ READY_FD: Final = "MCLI_READY_FD"
 READY_S: Final = 60.0
 END_S: Final = 10.0
 
+BREATH_S: Final = 2.0
+"""Seconds that a daemon gets to end which could not answer any more."""
+
 LOG_LINES: Final = 10
 """Lines of its log that are shown when a daemon dies without a word."""
 
@@ -129,8 +132,14 @@ def _ask_to_end(home: Home, process: int, kill_jobs: bool) -> None:
         from mcli.client import Client
 
         # It may be gone before it has answered; its process tells.
-        with Client.connect(home) as client, suppress(OutcomeUnknown):
-            client.shutdown(kill_jobs=True)
+        with Client.connect(home) as client:
+            try:
+                client.shutdown(kill_jobs=True)
+            except OutcomeUnknown:
+                pass
+            except DaemonError:  # somebody else has stopped it at once
+                if not _gone(process, BREATH_S):
+                    raise
     elif lock_holder(home.lock) is not None:  # still: the pid was not another's by now
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGTERM)

@@ -13,7 +13,7 @@ from mcli.address import must_be_here
 from mcli.amount import duration
 from mcli.cli.programs import recognise
 from mcli.errors import NotExecutable, NotFound
-from mcli.policy import NICE_MAX, Policy, policy_of
+from mcli.policy import NICE_MAX, RETRIES_MAX, Policy, policy_of
 from mcli.surroundings import surroundings
 
 
@@ -41,7 +41,13 @@ def _time(_ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 @click.option(
     "--timeout", metavar="TIME", callback=_time, help="End it after so long (90s, 12h), with 124."
 )
-@click.option("--retries", type=click.IntRange(min=0), default=0, help="Try again when it fails.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, RETRIES_MAX),
+    default=0,
+    metavar="N",
+    help="Try again when it fails.",
+)
 @click.option(
     "--retry-delay",
     metavar="TIME",

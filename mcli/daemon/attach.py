@@ -67,6 +67,8 @@ class Caller:
         idle = self._live.worker is None and self._live.orphan is None
         if kind == frames.SIGNAL and ends and idle:
             self._dispatcher.spawn(self._cancel(self._live.id))  # it has not begun
+        elif kind == frames.SIGNAL and payload["signal"] == signal.SIGTSTP and idle:
+            self._link.send(frames.PAUSED, {})  # there is no process: its caller stops alone
         else:
             self._dispatcher.tell(self._live, kind, payload)
 

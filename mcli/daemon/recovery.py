@@ -41,10 +41,20 @@ def recover(store: Store, home: Home) -> list[JobInfo]:
         page = store.read(
             queue.live, states=(State.RUNNING, State.STOPPING), limit=PAGE, after=after
         )
-        adopted += [job for job in page if _lives(job, store, home, look)]
+        adopted += [job for job in page if _lives_if_known(job, store, home, look)]
         if len(page) < PAGE:
             return adopted
         after = page[-1].id
+
+
+def _lives_if_known(job: JobInfo, store: Store, home: Home, look: Look) -> bool:
+    """One job whose files say what cannot be is no reason to begin without all the others."""
+    try:
+        return _lives(job, store, home, look)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        log.exception("job.unreadable job_id=%s", job.id)
+        _end(job, store, home, ending_of(job, None))
+        return False
 
 
 def settle(job_id: str, store: Store, home: Home) -> JobInfo:

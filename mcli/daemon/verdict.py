@@ -51,6 +51,8 @@ class Ending:
             how = "is lost"
         elif self.reason is Reason.TIMEOUT:
             how = "ran too long"
+        elif self.reason is Reason.MEMORY:
+            how = "had too much memory"
         elif self.signal is not None:
             how = f"was killed by signal {self.signal}"
         else:

@@ -74,7 +74,8 @@ class Worker:
     @property
     def shown(self) -> str:
         """What it runs, for people."""
-        return "any program" if self.app.kind == "exec" else str(self.app)
+        name = "any program" if self.app.kind == "exec" else str(self.app)
+        return name.encode("utf-8", "backslashreplace").decode()
 
     def fits(self, invocation: Invocation) -> bool:
         """Whether the job would have found the world as this worker's imports found it."""

@@ -27,7 +27,14 @@ from mcli.errors import JobTimeout
 from mcli.family import MARK_NAME
 from mcli.invocation import App, Invocation
 from mcli.mask import mask_text
-from mcli.outcome import RESERVED_BYTES, Outcome, give_back_reserved, reserve_outcome, write_outcome
+from mcli.outcome import (
+    RESERVED_BYTES,
+    Outcome,
+    give_back_reserved,
+    read_back,
+    reserve_outcome,
+    write_outcome,
+)
 from mcli.output import is_written, log_size, waiting
 from mcli.pipe import is_gripped, is_read, open_end
 from mcli.policy import TIMEOUT_CODE, USUAL
@@ -365,8 +372,8 @@ class Job:
         elif app.kind == "script":
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             main.__dict__.update(_script_globals(app.target))
-            assert self._code is not None
-            exec(self._code, main.__dict__)  # noqa: S102 - running the user's program is the point
+            code = self._code or _compiled(app.target)
+            exec(code, main.__dict__)  # noqa: S102 - running the user's program is the point
         else:
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             command = load_command(app.target)
@@ -552,10 +559,14 @@ def _set_stream(name: str, stream: io.TextIOWrapper | None) -> None:
 
 
 def _keep_result(outcome: Outcome, value: Any) -> None:
+    """As whoever reads it will find it; a value may be of the program's own classes."""
     try:
         text = json.dumps(value, allow_nan=False)
-        outcome.has_result = len(text) <= RESULT_BYTES
-        outcome.result = value if outcome.has_result else {"repr": text[:1000], "truncated": True}
+        if len(text) > RESULT_BYTES:
+            outcome.result = {"repr": text[:1000], "truncated": True}
+        else:
+            outcome.result = read_back(text)
+            outcome.has_result = True
     except (TypeError, ValueError, RecursionError):
         outcome.result = {"repr": _describe(value), "truncated": False}
 
@@ -567,15 +578,27 @@ def _describe(value: Any) -> str:
         return f"<{type(value).__qualname__}>"
 
 
+_LONG_MIN: Final = -(1 << 63)
+_LONG_MAX: Final = (1 << 63) - 1
+
+
 def _exit_code(code: Any) -> int:
     """As the interpreter takes ``SystemExit.code``."""
     if code is None:
         return 0
-    return code & 0xFF if isinstance(code, int) else 1
+    if not isinstance(code, int):
+        return 1
+    return code & 0xFF if _LONG_MIN <= code <= _LONG_MAX else 0xFF  # no C long: -1
 
 
 def _words(app: App, argv0: str) -> list[str]:
     return ["-m", app.target] if app.kind == "module" else [argv0 or app.target]
+
+
+def _compiled(path: str) -> CodeType:
+    """What could not be read in advance is told as Python tells it."""
+    with open(path, "rb") as file:
+        return compile(file.read(), path, "exec", dont_inherit=True)
 
 
 def _script_globals(path: str) -> dict[str, Any]:

@@ -31,6 +31,9 @@ from mcli.worker.spare import Spare
 from mcli.worker.strays import Strays
 
 RECONNECT_S: Final = 0.25
+LONGEST_S: Final = 86400.0
+"""Seconds that are waited for at most at once: ``epoll`` cannot wait for a month."""
+
 QUIET_S: Final = 0.05
 """Seconds without an event after which the next child is forked in advance."""
 
@@ -104,7 +107,7 @@ class Worker:
             times.append(RECONNECT_S)
         if self._spare is None and not self._retiring:
             times.append(QUIET_S)
-        return min(times, default=None)
+        return min([*times, LONGEST_S], default=None)
 
     # The daemon -----------------------------------------------------------------------
 

@@ -653,6 +653,20 @@ def test_twenty_commands_and_no_daemon(stopped: Daemon) -> None:
     assert lock_holder(stopped.home.lock) == stopped.pid
 
 
+def test_doctor_where_nothing_can_be_known(somebody: Somebody, shared: Daemon) -> None:
+    """
+    A state directory that cannot be made, and that of another user: neither is called well, nor is
+    a daemon said not to run that runs.
+    """
+    if os.getuid():
+        pytest.skip("only root can be somebody else")
+    told = somebody.mcli("doctor", code=1, env={"MCLI_HOME": "/proc/none/mcli"}).stdout
+    assert "/proc/none/mcli is not there, and /proc is not writable for you" in told
+    told = somebody.mcli("doctor", code=1, env={"MCLI_HOME": shared.home.root}).stdout
+    assert "it is not known whether one runs in that state directory" in told
+    assert "not running" not in told
+
+
 # Z3: no more processes -------------------------------------------------------------------------
 
 

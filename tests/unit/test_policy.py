@@ -56,6 +56,9 @@ def test_a_timeout_can_be_named_by_its_exception(error: type[BaseException]) -> 
     [
         ({"retries": -1}, "retries=-1: a whole number from 0"),
         ({"retries": True}, "retries=True"),
+        ({"retries": 1_000_001}, "retries=1000001: a whole number from 0 to 1000000"),
+        ({"retry_delay": 10**400}, "retry_delay=1000"),
+        ({"retry_delay": float("inf")}, "retry_delay=inf: seconds from 0"),
         ({"retry_delay": -0.1}, "retry_delay=-0.1: seconds from 0"),
         ({"retries": 1, "retry_on": [0]}, "0 is neither an exit code"),
         ({"retries": 1, "retry_on": ["OSError"]}, "'OSError' is neither an exit code"),

@@ -45,7 +45,7 @@ def test_the_last_attempt_is_the_last() -> None:
         ({"reason": Reason.SIGNAL, "exit_code": None}, True),
         ({"reason": Reason.TIMEOUT, "exit_code": 124}, True),
         ({"reason": Reason.MEMORY}, True),
-        ({"reason": Reason.NO_OUTCOME, "exit_code": 0}, True),
+        ({"reason": Reason.NO_OUTCOME, "exit_code": 0}, False),
         ({"reason": Reason.NOT_REACHED, "exit_code": 125}, False),
         ({"reason": Reason.SPAWN_ERROR}, False),
         ({"reason": Reason.INPUT_LOST}, False),
