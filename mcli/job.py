@@ -147,7 +147,7 @@ def _shown(key: str, value: Any) -> Any:
         return timestamp(value)
     if key == "run_s":
         return None if value is None else round(value, 3)
-    return value.value if isinstance(value, (State, Reason)) else _encodable(value)
+    return value.value if isinstance(value, (State, Reason)) else encodable(value)
 
 
 def timestamp(seconds: float | None) -> str | None:
@@ -158,12 +158,12 @@ def timestamp(seconds: float | None) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
     """*value* with what UTF-8 cannot carry (lone surrogates) spelled out as ``\\udcff``."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
+        return {encodable(key): encodable(item) for key, item in value.items()}
     return value

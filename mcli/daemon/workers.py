@@ -23,6 +23,7 @@ from mcli.daemon.patience import LOOKS_MAX, end_silent
 from mcli.family import BLANK_MARK, MARK_NAME
 from mcli.home import Home
 from mcli.invocation import App, Invocation, interpreter_environment
+from mcli.job import encodable
 from mcli.scarcity import is_scarce
 from mcli.settings import Settings
 from mcli.ticket import started_ticks
@@ -74,8 +75,7 @@ class Worker:
     @property
     def shown(self) -> str:
         """What it runs, for people."""
-        name = "any program" if self.app.kind == "exec" else str(self.app)
-        return name.encode("utf-8", "backslashreplace").decode()
+        return "any program" if self.app.kind == "exec" else encodable(str(self.app))
 
     def fits(self, invocation: Invocation) -> bool:
         """Whether the job would have found the world as this worker's imports found it."""

@@ -46,6 +46,7 @@ from mcli.worker.attempt import REACHED
 from mcli.worker.load import load_command
 from mcli.worker.mark import Mark
 from mcli.worker.plugs import close_plugs, plug_in
+from mcli.worker.preload import compiled
 from mcli.worker.spare import receive
 
 ERROR_BYTES: Final = 1 << 16
@@ -372,7 +373,7 @@ class Job:
         elif app.kind == "script":
             sys.argv = [self._invocation.argv0 or app.target, *argv]
             main.__dict__.update(_script_globals(app.target))
-            code = self._code or _compiled(app.target)
+            code = self._code or compiled(app.target)  # what could not be read fails as in Python
             exec(code, main.__dict__)  # noqa: S102 - running the user's program is the point
         else:
             sys.argv = [self._invocation.argv0 or app.target, *argv]
@@ -593,12 +594,6 @@ def _exit_code(code: Any) -> int:
 
 def _words(app: App, argv0: str) -> list[str]:
     return ["-m", app.target] if app.kind == "module" else [argv0 or app.target]
-
-
-def _compiled(path: str) -> CodeType:
-    """What could not be read in advance is told as Python tells it."""
-    with open(path, "rb") as file:
-        return compile(file.read(), path, "exec", dont_inherit=True)
 
 
 def _script_globals(path: str) -> dict[str, Any]:

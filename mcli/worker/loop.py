@@ -101,13 +101,13 @@ class Worker:
         self._send()
         return None
 
-    def _patience_s(self) -> float | None:
+    def _patience_s(self) -> float:
         times = [at for a in self._attempts.values() if (at := a.due_s()) is not None]
         if self._socket is None:
             times.append(RECONNECT_S)
         if self._spare is None and not self._retiring:
             times.append(QUIET_S)
-        return min([*times, LONGEST_S], default=None)
+        return min([*times, LONGEST_S])
 
     # The daemon -----------------------------------------------------------------------
 

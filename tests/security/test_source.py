@@ -16,7 +16,7 @@ FORBIDDEN = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "y
 BUILTINS = {"eval", "exec", "__import__", "compile"}
 ALLOWED = {
     "worker/preload.py": {"compile"},  # the program that its user started
-    "worker/become.py": {"compile", "exec"},
+    "worker/become.py": {"exec"},
     "worker/load.py": {"exec"},
 }
 """Where the program itself is run; what it is comes from its user's own command line."""
