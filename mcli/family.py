@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import stat
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -42,7 +43,16 @@ MARK_NAME: Final = "MCLI_JOB_ID"
 BLANK_MARK: Final = "-" * 36
 """What a worker has there, as long an id, for its jobs to write theirs over it."""
 
+LOADED_S: Final = 0.25
+"""Seconds that a process gets which shows no environment because its program is being loaded."""
+
+_LOOK_S: Final = 0.001
+
 _MARK: Final = MARK_NAME.encode() + b"="
+_VSIZE: Final = 20
+_ENV_END: Final = 48
+"""Where ``/proc/PID/stat`` has them after the name (proc_pid_stat(5)): fields 23 and 51."""
+
 _DAEMON: Final = b"\0-m\0mcli.daemon\0"
 
 
@@ -52,12 +62,17 @@ def _processes() -> Iterator[int]:
             yield int(name)
 
 
-def _parent(pid: int) -> int:
+def _stat(pid: int) -> list[bytes]:
+    """What ``/proc/PID/stat`` tells after the name; nothing of a process that is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    return int((_stat(pid) or (b"", b"0"))[1])
 
 
 def session(pid: int) -> int:
@@ -70,13 +85,28 @@ def session(pid: int) -> int:
 
 def mark(pid: int) -> str | None:
     """The job whose id *pid* has in its environment, as the kernel shows that."""
+    found = [word[len(_MARK) :] for word in _environment(pid) if word.startswith(_MARK)]
+    return (os.fsdecode(found[0]).strip("-") or None) if found else None
+
+
+def _environment(pid: int) -> list[bytes]:
+    """What *pid* was executed with, as soon as it shows that."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            words = file.read().split(b"\0")
+            if not (shown := file.read()):
+                late = time.monotonic() + LOADED_S
+                while _is_loading(pid) and time.monotonic() < late:
+                    time.sleep(_LOOK_S)  # nobody tells
+                shown = file.read()
     except OSError:
-        return None
-    found = [word[len(_MARK) :] for word in words if word.startswith(_MARK)]
-    return (os.fsdecode(found[0]).strip("-") or None) if found else None
+        return []
+    return shown.split(b"\0")
+
+
+def _is_loading(pid: int) -> bool:
+    """Whether *pid* has called ``execve``, and what it was called with is not in place yet."""
+    fields = _stat(pid)
+    return len(fields) > _ENV_END and fields[_ENV_END] == b"0" != fields[_VSIZE]
 
 
 def holds(pid: int, pipes: Collection[int]) -> bool:
@@ -148,11 +178,7 @@ def is_daemon(pid: int) -> bool:
 
 def _state(pid: int) -> bytes:
     """The letter for what it does; that of a process that is gone if there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return b"X"
+    return (_stat(pid) or (b"X",))[0]
 
 
 def lives(pid: int) -> bool:
