@@ -930,7 +930,7 @@ def test_ctrl_c_without_a_worker(daemon: Daemon, gate: Gate) -> None:
         inside = gate.arrival()
         with ended(inside.ppid):
             os.kill(inside.ppid, signal.SIGKILL)
-        inside.tell("print('waits', flush=True); signal.pause()")
+        inside.tell("print('waits', flush=True); wait()")
         caller.expect_exact("waits")
         caller.sendintr()
         caller.expect_exact("Aborted!")
@@ -1141,7 +1141,7 @@ def test_a_job_at_a_terminal_outlives_daemon_and_worker(daemon: Daemon, gate: Ga
         inside.tell("print(input().upper(), flush=True)")
         caller.sendline("typed")
         caller.expect_exact("typed\r\nTYPED\r\n")
-        inside.tell("print('waits', flush=True); signal.pause()")
+        inside.tell("print('waits', flush=True); wait()")
         caller.expect_exact("waits")
         caller.sendintr()
         caller.expect_exact("Aborted!")

@@ -260,7 +260,7 @@ def test_a_child_of_a_timed_body_ends_of_sigterm(shared: Daemon, gate: Gate) -> 
     job_id = detach(shared, "lasting", gate.path)
     inside = gate.arrival()
     inside.do("here, there = os.pipe()")
-    inside.do("child = os.fork() or (os.write(there, b'x'), signal.pause())")
+    inside.do("child = os.fork() or (os.write(there, b'x'), wait())")
     inside.do("os.read(here, 1)")  # Python forgets a signal that comes while it forks
     inside.do("os.kill(child, signal.SIGTERM)")
     inside.do("assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM")

@@ -50,6 +50,12 @@ def body() -> Iterator[None]:
     note(f"E {this}")
 
 
+def wait() -> None:
+    """Until a signal ends it; one that comes just before ``signal.pause`` would not wake that."""
+    while True:
+        time.sleep(0.1)
+
+
 def serve(gate: str) -> object:
     """Do what comes through *gate*."""
     names = {**globals(), "answer": None}
