@@ -85,11 +85,11 @@ def session(pid: int) -> int:
 
 def mark(pid: int) -> str | None:
     """The job whose id *pid* has in its environment, as the kernel shows that."""
-    found = [word[len(_MARK) :] for word in _environment(pid) if word.startswith(_MARK)]
+    found = [word[len(_MARK) :] for word in environment(pid) if word.startswith(_MARK)]
     return (os.fsdecode(found[0]).strip("-") or None) if found else None
 
 
-def _environment(pid: int) -> list[bytes]:
+def environment(pid: int) -> list[bytes]:
     """What *pid* was executed with, as soon as it shows that."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:

@@ -280,14 +280,14 @@ class Daemon:
 
     def processes(self) -> dict[int, str]:
         """Every process that belongs to this state directory, and what it is."""
-        mark = os.fsencode(self.home.root)
+        root = os.fsencode(self.home.root)
         found = {each.pid: "mcli.daemon" for each in self._daemons if each.poll() is None}
-        for name in os.listdir("/proc"):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             with suppress(OSError):
-                command = Path(f"/proc/{name}/cmdline").read_bytes() if name.isdigit() else b""
-                around = Path(f"/proc/{name}/environ").read_bytes() if command else b""
-                if mark in command or b"MCLI_HOME=" + mark + b"\0" in around:
-                    found[int(name)] = command.replace(b"\0", b" ").decode(errors="replace")
+                around = family.environment(pid)  # when it shows that, it shows its command, too
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if root in command or b"MCLI_HOME=" + root in around:
+                    found[pid] = command.replace(b"\0", b" ").decode(errors="replace")
         return found
 
     def drafts(self) -> list[str]:

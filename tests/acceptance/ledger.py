@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Final, NamedTuple
+
+from mcli.family import environment
 
 from .daemon import Daemon, Document, gone, until
 
@@ -98,15 +99,11 @@ def at_rest(daemon: Daemon) -> None:
     assert _marked(job_id for job_id, *_ in rows) == []
 
 
-def _marked(ids: Iterable[str]) -> list[str]:
+def _marked(ids: Iterable[str]) -> list[int]:
     """Processes with the mark of one of these jobs."""
     marks = {b"MCLI_JOB_ID=" + job_id.encode() for job_id in ids}
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            if not marks.isdisjoint(Path(f"/proc/{name}/environ").read_bytes().split(b"\0")):
-                found.append(name)
-    return found
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))
+    return [pid for pid in pids if not marks.isdisjoint(environment(pid))]
 
 
 def ended_soon(daemon: Daemon) -> list[Document]:

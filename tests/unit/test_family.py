@@ -23,7 +23,7 @@ def test_mark_of_what_has_no_environment() -> None:
         try:
             assert shell.stdout is not None
             shell.stdout.readline()
-            assert family._environment(shell.pid) == [b""]
+            assert family.environment(shell.pid) == [b""]
             assert not family._is_loading(shell.pid)
         finally:
             shell.kill()
