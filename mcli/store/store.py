@@ -56,6 +56,9 @@ class Store:
         self._writer = database.writing(path)
         self._connection: Connection | None = self._writer.connect()
         self._waiting: deque[_Write] = deque()
+        self._reading = 0
+        """Reads that have begun."""
+
         self._closed = False
         self._doubted = False
         """The disk has failed, and what it holds was not looked through since."""
@@ -116,19 +119,31 @@ class Store:
         Raises:
             StoreError: The database cannot be read, or the store is closed.
         """
-        self._check_open()
+        with self._changed:
+            self._check_open()
+            self._reading += 1
         try:
             with self._readers.connect() as connection:
                 return fn(connection, *args, **kwargs)
         except DatabaseError as error:
             raise self._told(error) from error
+        finally:
+            with self._changed:
+                self._reading -= 1
+                if self._closed:
+                    self._changed.notify_all()
 
     def close(self) -> None:
-        """Write what waits, then let go of the database. May be called again."""
+        """Write what waits, let those finish who read, then let go of the database.
+
+        May be called again.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._reading)
         self._readers.dispose()
         self._disconnect()  # last, because the last one out clears the write-ahead log
 

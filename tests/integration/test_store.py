@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
@@ -30,6 +30,9 @@ PROJECT = Path(__file__).parents[2]
 
 WAIT_S = 30.0
 """Longer than anything here takes; only a bug gets there."""
+
+NOTHING_S = 0.3
+"""In which nothing is to happen."""
 
 WRITER = """
 import sys
@@ -276,6 +279,34 @@ def test_close_writes_what_waits(path: str) -> None:
         closing.start()
     closing.join(WAIT_S)
     assert all(future.done() and future.result() for future in written)
+    assert names(path) == {"mcli.db"}
+
+
+def test_close_lets_those_finish_who_read(path: str) -> None:
+    """
+    In another thread. Else that one, and not the last of the store, would leave the database.
+    """
+    store = Store.open(path)
+    store.write(submit, new_id()).result(WAIT_S)
+    reads, over = Event(), Event()
+
+    def close() -> None:
+        store.close()
+        over.set()
+
+    def read(conn: Connection) -> bool:
+        queue.counts(conn)
+        reads.set()
+        return over.wait(NOTHING_S)
+
+    closing = Thread(target=close)
+
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(store.read, read)
+        assert reads.wait(WAIT_S)
+        closing.start()
+        assert not reading.result(WAIT_S)
+    closing.join(WAIT_S)
     assert names(path) == {"mcli.db"}
 
 
