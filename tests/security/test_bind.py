@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 import trustme
-from acceptance.daemon import PROJECT, Daemon, readable
+from acceptance.daemon import PROJECT, Daemon, readable, until
 
 from mcli.client import Client
 from mcli.daemon.bind import is_loopback
@@ -158,6 +158,14 @@ def test_r13_idle_connections_leave_room(stopped: Daemon, tls: tuple[str, ...]) 
         with suppress(ConnectionError):
             assert last.recv(1) == b""
         assert stopped.puppet("tell").stdout.startswith("job ")
+    until(lambda: answers(stopped))  # it has to see first that they have gone
+
+
+def answers(daemon: Daemon) -> bool:
+    """Whether there is room for a request."""
+    with suppress(DaemonError), daemon.client() as client:
+        return bool(client.status())
+    return False
 
 
 def test_r09_verbs_know_the_certificate(stopped: Daemon, tls: tuple[str, ...]) -> None:
