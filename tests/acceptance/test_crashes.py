@@ -705,9 +705,8 @@ def test_limits_under_a_worker_that_stands_still(daemon: Daemon, gate: Gate) -> 
     A job of such a worker can be cancelled, and is ended when its time is over.
     """
     limited = [sys.executable, str(PROGRAMS / "limited.py"), "timed", gate.path, "--detach"]
-    timed = daemon.run(*limited).stdout.strip()
-    inside = gate.arrival()
-    halt(inside.ppid)
+    timed = daemon.run(*limited, env=daemon.late()).stdout.strip()
+    gate.arrival()
     assert daemon.final(timed)["reason"] == "timeout"
     job_id = daemon.submit("obey", gate.path)
     inside = gate.arrival()
@@ -1716,14 +1715,14 @@ def test_http_clients_leave_room(stopped: Daemon) -> None:
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["ended in the daemon", "run here"])
-def test_nobody_reads_what_mcli_says(daemon: Daemon, alive: bool) -> None:
+def test_nobody_reads_what_mcli_says(daemon: Daemon, gate: Gate, alive: bool) -> None:
     """A line of mcli's own that has no reader does not change how the command ends."""
     reader, writer = os.pipe()
     os.close(reader)
     if not alive:
         daemon.kill9()
     stubborn = str(Path(PUPPET).with_name("stubborn.py"))
-    words = [stubborn, "timed", "raise"] if alive else [PUPPET, "leave", "7"]
+    words = [stubborn, "timed", "raise", gate.path] if alive else [PUPPET, "leave", "7"]
     caller = daemon.begin(sys.executable, *words, stderr=writer)
     os.close(writer)
     caller.communicate(timeout=DEADLINE_S)

@@ -19,7 +19,7 @@ from mcli.home import Home
 from mcli.status import PATIENT_S, is_background_available
 from mcli.version import PROTOCOL
 
-from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, halt, lines
+from .daemon import DEADLINE_S, PROGRAMS, PUPPET, Daemon, Gate, go_on, halt, lines
 
 SHOP = str(PROGRAMS / "shop.py")
 
@@ -122,8 +122,10 @@ def test_timeout(shared: Daemon, gate: Gate) -> None:
     """
     A job that runs longer than timeout= is ended: exit 124, failed, reason timeout.
     """
-    client = shared.begin_puppet("brief", gate.path)
-    assert gate.arrival().gone()
+    client = shared.begin_puppet("brief", gate.path, env=shared.late())
+    inside = gate.arrival()
+    go_on({shared.halted()})
+    assert inside.gone()
     _, err = client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
     assert "timeout of 0.2 s" in err
@@ -138,8 +140,9 @@ def test_timeout_of_a_program(shared: Daemon, gate: Gate) -> None:
     A command's own timeout= holds as well when its program is run by mcli run.
     """
     words = [sys.executable, str(PUPPET), "brief", gate.path]
-    client = shared.begin(sys.executable, "-m", "mcli", "run", "--", *words)
+    client = shared.begin(sys.executable, "-m", "mcli", "run", "--", *words, env=shared.late())
     gate.arrival()
+    go_on({shared.halted()})
     client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
     (job,) = shared.jobs()
@@ -150,8 +153,10 @@ def test_timeout_setting_of_the_caller(shared: Daemon, gate: Gate) -> None:
     """
     MCLI_BACKGROUND_TIMEOUT in a caller's environment is the limit of its job.
     """
-    client = shared.begin_puppet("obey", gate.path, env={"MCLI_BACKGROUND_TIMEOUT": "0.25"})
+    env = {"MCLI_BACKGROUND_TIMEOUT": "0.25"} | shared.late()
+    client = shared.begin_puppet("obey", gate.path, env=env)
     gate.arrival()
+    go_on({shared.halted()})
     client.communicate(timeout=DEADLINE_S)
     assert client.returncode == 124
     assert [job["timeout_s"] for job in shared.jobs()] == [0.25]
@@ -177,13 +182,13 @@ def test_timeout_setting_gives_way(stopped: Daemon, gate: Gate) -> None:
     MCLI_BACKGROUND_TIMEOUT holds for commands without a timeout of their own.
     """
     daemon = stopped.start(MCLI_BACKGROUND_TIMEOUT="0.3")
-    daemon.submit("obey", gate.path)
-    assert gate.arrival().gone()
-    job = daemon.final(daemon.job()["id"])
+    job_id = daemon.submit("obey", gate.path, env=daemon.late())
+    gate.arrival()
+    go_on({daemon.halted()})
+    job = daemon.final(job_id)
     assert (job["reason"], job["timeout_s"]) == ("timeout", 0.3)
-    daemon.submit("brief", gate.path)
-    assert gate.arrival().gone()
-    assert daemon.job()["timeout_s"] == 0.2
+    job_id = daemon.submit("brief", gate.path)
+    assert daemon.job(job_id)["timeout_s"] == 0.2
 
 
 def test_command_within_a_job_runs_in_it(shared: Daemon) -> None:

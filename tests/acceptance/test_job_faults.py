@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .daemon import Daemon, Gate
+from .daemon import Daemon, Gate, go_on
 from .ledger import SOON_S
 
 
@@ -17,8 +17,9 @@ def test_job_that_never_lets_go_of_the_interpreter(stopped: Daemon, gate: Gate) 
     W9: a job that is deep in C code runs on without a sign of life, and its time limit ends it.
     """
     daemon = stopped.start(MCLI_GRACE="0.2")
-    job_id = daemon.puppet("brief", gate.path, "--linger", "0", "--detach").stdout.strip()
+    job_id = daemon.submit("brief", gate.path, "--linger", "0", env=daemon.late())
     gate.arrival().tell("__import__('re').match('(a+)+$', 'a' * 60 + 'b')")
+    go_on({daemon.halted()})
     job = daemon.final(job_id)
     assert (job["state"], job["reason"]) == ("failed", "timeout")
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from .daemon import (
     Inside,
     ended,
     files,
+    go_on,
     gone,
     halt,
     lines,
@@ -84,9 +86,9 @@ def full(daemon: Daemon) -> Iterator[None]:
         filler.unlink()
 
 
-def limited(daemon: Daemon, *words: str) -> str:
+def limited(daemon: Daemon, *words: str, **options: Any) -> str:
     """Detach a command of ``limited.py``; the id of its job."""
-    return daemon.run(sys.executable, LIMITED, *words, "--detach").stdout.strip()
+    return daemon.run(sys.executable, LIMITED, *words, "--detach", **options).stdout.strip()
 
 
 def waits_in_write(pid: int) -> bool:
@@ -342,10 +344,11 @@ def test_timeout_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     """
     A job that waits for room is ended by its timeout all the same.
     """
-    job_id = limited(tight, "timed", gate.path)
+    job_id = limited(tight, "timed", gate.path, env=tight.late())
     inside = gate.arrival()
     with full(tight):
         inside.tell(f"sys.stdout.write('x' * {LARGE})")
+        go_on({tight.halted()})
         assert gone(inside.pid)
     job = tight.final(job_id)
     assert (job["state"], job["reason"]) == ("failed", "timeout")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import DEADLINE_S, Daemon, Gate, ended, halt, lines, readable
+from .daemon import DEADLINE_S, Daemon, Gate, ended, go_on, halt, lines, readable
 
 STUBBORN = str(Path(__file__).resolve().parents[1] / "programs" / "stubborn.py")
 
@@ -220,9 +220,11 @@ def test_over_http(daemon: Daemon, gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("way", ["tidy", "raise", "finish"])
-def test_a_body_is_told_that_its_time_is_up(shared: Daemon, way: str) -> None:
+def test_a_body_is_told_that_its_time_is_up(shared: Daemon, gate: Gate, way: str) -> None:
     """By an exception, so that it can tidy up, or even finish."""
-    client = begin(shared, "timed", way)
+    client = begin(shared, "timed", way, gate.path, env=shared.late())
+    gate.arrival()
+    go_on({shared.halted()})
     out, err = client.communicate(timeout=DEADLINE_S)
     job = shared.job()
     assert out == "tidied\n"
@@ -236,10 +238,12 @@ def test_a_body_is_told_that_its_time_is_up(shared: Daemon, way: str) -> None:
     assert where is (way == "raise")
 
 
-def test_a_body_that_does_not_listen_is_killed(stopped: Daemon) -> None:
+def test_a_body_that_does_not_listen_is_killed(stopped: Daemon, gate: Gate) -> None:
     """After the grace."""
     stopped.start(MCLI_GRACE="0.1")
-    client = begin(stopped, "timed", "deaf")
+    client = begin(stopped, "timed", "deaf", gate.path, env=stopped.late())
+    gate.arrival()
+    go_on({stopped.halted()})
     client.communicate(timeout=DEADLINE_S)
     job = stopped.job()
     assert (client.returncode, job["reason"], job["signal"]) == (124, "timeout", signal.SIGKILL)

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 
 import click
 from puppet import body, serve
@@ -66,14 +65,14 @@ def reading() -> None:
 
 @cli.command()
 @click.argument("way", type=click.Choice(["tidy", "raise", "finish", "deaf"]))
+@click.argument("gate")
 @mcli.background(timeout=0.2)
-def timed(way: str) -> str:
+def timed(way: str, gate: str) -> object:
     """Waits for the end of its time, and takes it in one way or another."""
     if way == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        while True:
-            time.sleep(LONG)  # nothing else would end it
+        return serve(gate)
     except mcli.JobTimeout:
         print("tidied", flush=True)
         if way == "finish":
