@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,7 +30,6 @@ from .daemon import (
     Inside,
     ended,
     files,
-    go_on,
     gone,
     halt,
     lines,
@@ -86,9 +84,9 @@ def full(daemon: Daemon) -> Iterator[None]:
         filler.unlink()
 
 
-def limited(daemon: Daemon, *words: str, **options: Any) -> str:
+def limited(daemon: Daemon, *words: str) -> str:
     """Detach a command of ``limited.py``; the id of its job."""
-    return daemon.run(sys.executable, LIMITED, *words, "--detach", **options).stdout.strip()
+    return daemon.run(sys.executable, LIMITED, *words, "--detach").stdout.strip()
 
 
 def waits_in_write(pid: int) -> bool:
@@ -344,11 +342,11 @@ def test_timeout_on_a_full_disk(tight: Daemon, gate: Gate) -> None:
     """
     A job that waits for room is ended by its timeout all the same.
     """
-    job_id = limited(tight, "timed", gate.path, env=tight.late())
+    job_id = tight.submit("obey", gate.path, env={"MCLI_BACKGROUND_TIMEOUT": "4"})
     inside = gate.arrival()
     with full(tight):
         inside.tell(f"sys.stdout.write('x' * {LARGE})")
-        go_on({tight.halted()})
+        until(lambda: waits_in_write(inside.pid))
         assert gone(inside.pid)
     job = tight.final(job_id)
     assert (job["state"], job["reason"]) == ("failed", "timeout")
