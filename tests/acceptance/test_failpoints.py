@@ -240,6 +240,8 @@ def fail_caller(stage: Stage, case: Case, passage: int) -> Told:
     if case.point == "settled":
         stage.daemon.kill9()
         stage.daemon.start()
+    else:  # the daemon may not have read yet what a caller has sent that is gone by now
+        stage.until(lambda: bool(stage.daemon.jobs()))
     return told
 
 
