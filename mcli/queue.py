@@ -366,12 +366,20 @@ def finish(
 
 
 def request_stop(
-    conn: Connection, *, now: float, job_id: str, reason: Reason = Reason.USER
+    conn: Connection,
+    *,
+    now: float,
+    job_id: str,
+    reason: Reason = Reason.USER,
+    begun: bool = True,
 ) -> JobInfo:
     """Ask a job to end. One that has not begun is cancelled at once, with *reason*.
 
+    Args:
+        begun: Whether one that has begun is to end, too.
+
     Returns:
-        The job: ``cancelled``; or ``stopping``, and its process has to be told.
+        The job: ``cancelled``; or ``stopping``, and its process has to be told; or as it was.
 
     Raises:
         UnknownJob: No job has that id.
@@ -380,9 +388,9 @@ def request_stop(
     this = (jobs.c.id == job_id) & (jobs.c.route == "daemon")
     asked = {"cancel_requested": True}
     cancelled = asked | {"finished_at": now, "reason": reason, "due_at": None}
-    moved = _move(conn, Event.CANCEL, this, cancelled) or _move(
-        conn, Event.STOP, this, asked | {"stopping_at": now}
-    )
+    moved = _move(conn, Event.CANCEL, this, cancelled)
+    if begun and not moved:
+        moved = _move(conn, Event.STOP, this, asked | {"stopping_at": now})
     if moved:
         return _job(moved[0])
     job = get(conn, job_id)

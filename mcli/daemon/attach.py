@@ -66,15 +66,15 @@ class Caller:
         ends = payload.get("signal") in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
         idle = self._live.worker is None and self._live.orphan is None
         if kind == frames.SIGNAL and ends and idle:
-            self._dispatcher.spawn(self._cancel(self._live.id))  # it has not begun
+            self._dispatcher.spawn(self._interrupt(self._live, payload))
         elif kind == frames.SIGNAL and payload["signal"] == signal.SIGTSTP and idle:
             self._link.send(frames.PAUSED, {})  # there is no process: its caller stops alone
         else:
             self._dispatcher.tell(self._live, kind, payload)
 
-    async def _cancel(self, job_id: str) -> None:
-        await self._dispatcher.cancel(job_id)
-        audit.note("cancel", self._peer, "attach", job_id)
+    async def _interrupt(self, live: Live, payload: dict[str, Any]) -> None:
+        if await self._dispatcher.interrupt(live, payload):
+            audit.note("cancel", self._peer, "attach", live.id)
 
     async def _answer(self, kind: int, payload: dict[str, Any]) -> None:
         try:

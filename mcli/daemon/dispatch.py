@@ -725,13 +725,18 @@ class Dispatcher:
                 raise
             return await asyncio.wrap_future(self._store.write(change, **columns))
 
-    async def cancel(self, job_id: str) -> JobInfo:
-        """Ask a job to end: at once if it has not begun; else SIGTERM, grace, SIGKILL.
+    async def cancel(self, job_id: str, *, begun: bool = True) -> JobInfo:
+        """Ask a job to end: at once if it waits; else SIGTERM, grace, SIGKILL.
+
+        Args:
+            begun: Whether one that was claimed is to end, too.
 
         Raises:
             UnknownJob, InvalidTransition: See ``queue.request_stop``.
         """
-        info = await self._write(queue.request_stop, now=time.time(), job_id=job_id)
+        info = await self._write(queue.request_stop, now=time.time(), job_id=job_id, begun=begun)
+        if not (begun or info.is_final):
+            return info
         failpoint.reach("stopping")
         if info.is_final:
             self._tell_ended(info)
@@ -747,6 +752,31 @@ class Dispatcher:
                 self._tell_stop(live)
             live.notify()
         return info
+
+    async def interrupt(self, live: Live, payload: dict[str, Any]) -> bool:
+        """Cancel a job that nobody has begun. If somebody has meanwhile, it gets this signal.
+
+        Args:
+            payload: Of the frame ``SIGNAL``.
+
+        Returns:
+            Whether it is cancelled.
+        """
+        try:
+            if (await self.cancel(live.id, begun=False)).is_final:
+                return True
+            if live.worker is not None or live.orphan is not None:
+                self.tell(live, frames.SIGNAL, payload)
+                return False
+            waited = self.pool.withdraw(live)  # before the commit: a worker may be ready meanwhile
+            try:
+                await self.cancel(live.id)
+            finally:
+                if waited:
+                    self._never_begins(live, Outcome(reached=False, reason="user"))
+        except InvalidTransition:
+            return False  # it has ended
+        return True
 
     def _tell_stop(self, live: Live) -> None:
         if live.orphan is not None:

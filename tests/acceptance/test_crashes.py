@@ -1520,6 +1520,40 @@ def test_interrupt_before_the_answer(daemon: Daemon, gate: Gate) -> None:
     assert daemon.final(job["id"])["state"] in ("failed", "cancelled")
 
 
+def test_interrupt_while_it_begins(daemon: Daemon, gate: Gate) -> None:
+    """
+    Ctrl-C that comes just before the beginning, and can be heeded only after it, is a Ctrl-C to
+    the body, too.
+    """
+    armed = {"MCLI_FAILPOINT": "connected:stop"}
+    caller = daemon.begin_puppet("obey", gate.path, env=armed)
+    worker = daemon.halted()
+    with closing(sqlite3.connect(daemon.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        idle = threads(daemon.pid, "futex")
+        caller.send_signal(signal.SIGINT)
+        until(lambda: idle & threads(daemon.pid, "nanosleep"))  # as SQLite waits for a lock
+        go_on({worker})
+        gate.arrival()
+    assert caller.communicate(timeout=DEADLINE_S) == ("", "\nAborted!\n")
+    assert caller.returncode == 1
+    assert (daemon.job()["state"], daemon.job()["exit_code"]) == ("failed", 1)
+
+
+def test_interrupt_while_its_worker_starts(daemon: Daemon) -> None:
+    """
+    Nobody begins the job then, and its caller ends by its own Ctrl-C.
+    """
+    caller = daemon.begin_puppet("tell", env={"MCLI_FAILPOINT": "connected:stop"})
+    worker = daemon.halted()
+    with ended(worker):
+        caller.send_signal(signal.SIGINT)
+    assert caller.communicate(timeout=DEADLINE_S) == ("", "")
+    assert caller.returncode == -signal.SIGINT
+    assert (daemon.job()["state"], daemon.job()["reason"]) == ("cancelled", "user")
+    assert daemon.starts() == []
+
+
 def test_submission_that_never_came(daemon: Daemon) -> None:
     """
     A daemon that takes the bytes and does nothing: the caller takes the id in the store and
