@@ -220,15 +220,15 @@ def test_stopped_is_not_hung(stopped: Daemon) -> None:
     """
     D8, D12: time in which the daemon was stopped does not count, however long it was.
     """
-    stopped.start(MCLI_WATCHDOG="0.2")
+    stopped.start(MCLI_WATCHDOG="0.6")
     pid = stopped.pid
     process = os.pidfd_open(pid)
     try:
         for _ in range(2):
             halt(pid)
-            assert not readable(process, 0.4)
+            assert not readable(process, 0.9)
             os.kill(pid, signal.SIGCONT)
-            assert not readable(process, 0.3)
+            assert not readable(process, 0.7)
     finally:
         os.close(process)
     stopped.puppet("tell")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -183,12 +184,12 @@ def test_program_whose_end_waits_for_room(tight: Daemon, killed: str) -> None:
     known, and what it has printed last is in the pipe that its caller holds.
     """
     caller = tight.begin(sys.executable, "-m", "mcli", *last_words(tight))
-    until(lambda: tight.jobs() and tight.job()["worker_pid"])
+    go = begun(tight)
     job_id, worker = tight.job()["id"], tight.job()["worker_pid"]
     if killed == "worker, then daemon":
         kill_worker(worker)
     with full(tight):
-        say_last_words(tight, job_id)
+        say_last_words(tight, job_id, go)
         if killed != "worker, then daemon":
             kill_worker(worker)
         if killed != "worker":
@@ -206,10 +207,10 @@ def test_end_that_has_waited_for_room_in_vain(tight: Daemon) -> None:
     Where nobody holds the pipes any more, the job says that output is missing.
     """
     job_id = tight.mcli(*last_words(tight, "--detach")).stdout.strip()
-    until(lambda: tight.job(job_id)["worker_pid"])
+    go = begun(tight)
     worker = tight.job(job_id)["worker_pid"]
     with full(tight):
-        say_last_words(tight, job_id)
+        say_last_words(tight, job_id, go)
         kill_worker(worker)
         tight.kill9()
     tight.start()
@@ -224,9 +225,17 @@ def last_words(daemon: Daemon, *options: str) -> tuple[str, ...]:
     return ("run", *options, "--", "sh", "-c", "read go < go; head -c 50000 /dev/zero | tr '\\0' x")
 
 
-def say_last_words(daemon: Daemon, job_id: str) -> None:
+def begun(daemon: Daemon) -> TextIO:
+    """Where to tell it, when it has begun: it waits there."""
+    go = (daemon.cwd / "go").open("w")
+    until(lambda: daemon.job()["worker_pid"])
+    return go
+
+
+def say_last_words(daemon: Daemon, job_id: str, go: TextIO) -> None:
     """Until its end is known, and there was no room for them."""
-    (daemon.cwd / "go").write_text("\n")
+    with go:
+        go.write("\n")
     until(Path(daemon.home.job(job_id), "1.outcome").exists)
 
 

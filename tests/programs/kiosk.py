@@ -53,10 +53,10 @@ def sums(files: tuple[str, ...], label: str | None) -> dict[str, object]:
 
 @click.command()
 @click.option("--how", default="well")
-@mcli.api("/end", "POST", background_timeout=0.5)
+@mcli.api("/end", "POST", background_timeout=2)
 @mcli.api("/end-openly", "POST", public=True)
 @mcli.api("/end-slowly", "POST", enable_background=True, background_timeout=60)
-@mcli.api("/end-late", "POST", enable_background=True, background_timeout=0.5)
+@mcli.api("/end-late", "POST", enable_background=True, background_timeout=2)
 def end(how: str) -> object:
     """End in some way."""
     if how == "usage":
