@@ -271,6 +271,17 @@ def test_stop_before_the_beginning_is_the_end(conn: Connection) -> None:
     assert (ended.state, ended.reason, ended.finished_at) == (State.CANCELLED, Reason.USER, 4.0)
 
 
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.QUEUED, State.RUNNING, State.STOPPING])
+def test_stop_of_what_has_not_begun(conn: Connection, state: State) -> None:
+    """If it is to end only before its beginning, one that was claimed stays as it is."""
+    job = job_in(conn, state)
+    asked = queue.request_stop(conn, now=9.0, job_id=job.id, begun=False)
+    if state in (State.SCHEDULED, State.QUEUED):
+        assert asked.state is State.CANCELLED
+    else:
+        assert asked == queue.get(conn, job.id) == job
+
+
 def test_ended_job_cannot_be_stopped(conn: Connection) -> None:
     """The message says how it ended."""
     job = finish(conn, running(conn), State.SUCCEEDED)
