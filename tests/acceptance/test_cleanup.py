@@ -56,7 +56,7 @@ def test_a_run_that_lives_is_only_listed(shared: Daemon, gate: Gate) -> None:
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
     inside.do("print('so far', flush=True)")
-    assert shared.output(job_id) == "so far\n"
+    until(lambda: shared.output(job_id) == "so far\n")
     (run,) = cleanup(shared, "--no-dry-run")
     assert (run["job"]["id"], run["action"], run["alive"]) == (job_id, "keep", True)
     assert run["output_bytes"] > len("so far\n")
