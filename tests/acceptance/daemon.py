@@ -229,6 +229,11 @@ class Daemon:
         with self.client() as client:
             return client.job(job_id)
 
+    def noted(self, job_id: str = "-") -> Document:
+        """The job when its processes are noted, which may be after they have begun."""
+        until(lambda: self.job(job_id)["pid"])
+        return self.job(job_id)
+
     def apps(self) -> list[Document]:
         """The apps, when it has loaded them."""
         with self.client() as client:

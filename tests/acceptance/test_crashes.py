@@ -396,8 +396,7 @@ def test_program_and_worker_gone_at_once(daemon: Daemon, tmp_path: Path) -> None
         os.mkfifo(path)
     program = f"read a < {print_it}; echo ran; read b < {end}; exit 7"
     job_id = daemon.mcli("run", "--detach", "--", "sh", "-c", program).stdout.strip()
-    until(lambda: daemon.job(job_id)["pid"])
-    job = daemon.job(job_id)
+    job = daemon.noted(job_id)
     halt(daemon.pid)
     print_it.write_text("\n")
     until(lambda: (Path(daemon.home.job(job_id)) / "output.log").stat().st_size)
@@ -494,7 +493,7 @@ def test_input_of_a_program_that_did_not_begin(daemon: Daemon, point: str) -> No
     armed = {"MCLI_FAILPOINT": f"{point}:stop"}
     caller = daemon.begin(*words, stdin=subprocess.PIPE, env=armed)
     first = daemon.halted()
-    until(lambda: daemon.job()["pid"])
+    daemon.noted()
     with ended(first):
         os.kill(first, signal.SIGKILL)
     until(lambda: daemon.let_on() or has_reached_it(daemon))
@@ -1185,7 +1184,7 @@ def test_last_words_of_a_program_that_ended_alone(daemon: Daemon) -> None:
     words = ("run", "--", "sh", "-c", "echo first; read go < go; echo last")
     caller = daemon.begin(sys.executable, "-m", "mcli", *words)
     assert lines(caller, 1) == ["first\n"]
-    job = daemon.job()
+    job = daemon.noted()
     with ended(job["worker_pid"]):
         daemon.kill9()
         os.kill(job["worker_pid"], signal.SIGKILL)
@@ -1267,7 +1266,7 @@ def test_worker_whose_number_is_anothers(stopped: Daemon, gate: Gate) -> None:
     """
     job_id = stopped.start().submit("obey", gate.path)
     inside = gate.arrival()
-    until(lambda: stopped.job(job_id)["pid"])
+    stopped.noted(job_id)
     with ended(inside.ppid):
         os.kill(inside.ppid, signal.SIGKILL)
         stopped.kill9()

@@ -156,7 +156,7 @@ def test_loop_that_hangs(stopped: Daemon) -> None:
     D12: a daemon whose loop hangs ends with code 70, and its log tells where it hung. The caller
     finds out from the store that it has to run the body itself.
     """
-    stopped.start(MCLI_FAILPOINT="recv:hang", MCLI_WATCHDOG="0.3")
+    stopped.start(MCLI_FAILPOINT="recv:hang", MCLI_WATCHDOG="1")
     caller = stopped.begin_puppet("tell")
     assert exit_code(stopped) == CRASHED
     said = log(stopped)
@@ -206,7 +206,7 @@ def test_loop_that_lets_nobody_else_run(stopped: Daemon) -> None:
         "import re\n"
         "from mcli import failpoint\n"
         "failpoint.reach = lambda name: name == 'recv' and re.match('(a+)+$', 'a' * 60 + 'b')\n",
-        MCLI_WATCHDOG="0.3",
+        MCLI_WATCHDOG="1",
     )
     caller = stopped.begin_puppet("tell")
     assert exit_code(stopped) == -signal.SIGPROF
@@ -409,9 +409,7 @@ def test_directory_is_removed_while_a_job_runs(stopped: Daemon, gate: Gate) -> N
     program = stopped.mcli("run", "--detach", "--", "sleep", "600").stdout.strip()
     caller = stopped.begin_puppet("obey", gate.path, env={"MCLI_RECONNECT": "0.2"})
     inside = gate.arrival()
-    with stopped.client() as client:
-        until(lambda: client.job(program)["pid"])
-        pid = client.job(program)["pid"]
+    pid = stopped.noted(program)["pid"]
     take_directory(stopped.home)
     assert exit_code(stopped) == CRASHED
     _, err = caller.communicate(timeout=DEADLINE_S)
@@ -558,7 +556,7 @@ def test_directory_of_a_running_job_is_removed(
     stopped.start()
     job_id = stopped.submit("obey", gate.path)
     inside = gate.arrival()
-    until(lambda: stopped.job(job_id)["pid"])
+    stopped.noted(job_id)
     shutil.rmtree(stopped.home.job(job_id))
     if end == "worker killed":
         with ended(inside.ppid):

@@ -446,6 +446,7 @@ def test_job_that_sigkill_does_not_end(shared: Daemon, gate: Gate, frozen: Path)
     """
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
+    shared.noted(job_id)
     (frozen / "cgroup.procs").write_text(str(inside.pid))
     shared.mcli("cancel", job_id)
     while not is_pending(inside.pid, signal.SIGKILL):
@@ -504,7 +505,7 @@ def test_job_that_stands_still(shared: Daemon, gate: Gate) -> None:
     """
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
-    assert shared.job(job_id)["condition"] is None
+    assert shared.noted(job_id)["condition"] is None
     halt(inside.pid)
     assert shared.job(job_id)["condition"] == "stopped"
     assert " stopped " in shared.mcli("ps").stdout

@@ -149,6 +149,7 @@ def test_ps_and_inspect_show_the_fields(shared: Daemon, gate: Gate) -> None:
     """
     job_id = shared.submit("obey", gate.path)
     inside = gate.arrival()
+    shared.noted(job_id)
     (live,) = json.loads(shared.mcli("ps", "--json").stdout)
     assert set(FIELDS) <= set(live)
     assert (live["id"], live["state"], live["pid"]) == (job_id, "running", inside.pid)
