@@ -285,14 +285,17 @@ class Dispatcher:
         if len(jobs) == room:
             lane.queued = True
         for info in jobs:
-            live = self._live.get(info.id) or self._load(info)
+            live = self._live.get(info.id) or self._load(self.get(info.id))
             if live is None:
                 self._give_up(info, "what it was to run")
                 continue
-            live.info = info
+            if not live.is_at(info.attempt):  # else it is newer: somebody has asked for its end
+                live.info = info
             live.notify()
             if is_taken(self.home.job(info.id), info.attempt):
                 self._overtaken(live)
+            elif live.stopping:
+                self._never_begins(live, Outcome(reached=False, reason="user"))
             elif live.invocation.stdio[0] == "fd" and not live.fds:
                 self._give_up(info, "its standard input")
             else:

@@ -197,6 +197,44 @@ def test_task_that_goes_on(stopped: Daemon) -> None:
     assert exit_code(stopped) == 0
 
 
+BUSY = """
+import asyncio
+from mcli.daemon.dispatch import Dispatcher
+
+async def begin_late(self, lane, room, claimed, begin=Dispatcher._begin):
+    for info in await asyncio.wrap_future(claimed):
+        while self.get(info.id).state == "running":
+            await asyncio.sleep(0)
+    await begin(self, lane, room, claimed)
+
+Dispatcher._begin = begin_late
+"""
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_cancel_before_it_is_known_what_was_claimed(
+    stopped: Daemon, gate: Gate, earlier: bool
+) -> None:
+    """
+    A busy loop hears of a claim when the job is to end already: it is not begun. The same for a job
+    of an earlier daemon, which is known by the claim alone.
+    """
+    if earlier:
+        stopped.start(MCLI_WORKERS="1").submit("obey", gate.path)
+        gate.arrival()
+        job_id = stopped.submit("tell")
+        stopped.kill9()
+        start_changed(stopped, BUSY, MCLI_WORKERS="2")
+    else:
+        start_changed(stopped, BUSY)
+        job_id = stopped.submit("tell")
+    until(lambda: stopped.job(job_id)["state"] == "running")
+    stopped.mcli("cancel", job_id)
+    job = stopped.final(job_id)
+    assert (job["state"], job["reason"]) == ("cancelled", "user")
+    assert job_id not in {start[0] for start in stopped.starts()}
+
+
 def test_loop_that_lets_nobody_else_run(stopped: Daemon) -> None:
     """
     D12: a loop that hangs in C code keeps the watchdog from looking too: the kernel ends it.
