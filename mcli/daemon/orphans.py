@@ -55,7 +55,13 @@ class Orphans:
         """Its worker cannot be heard any more: it comes back, or it is gone."""
         live.end_vigil()
         take_over = partial(insist, partial(self._take_over, live, live.attempt))
-        live.vigil = Vigil(worker_pid, take_over, ticks=ticks)
+        keep = partial(self._keep_pipes, live, worker_pid)
+        live.vigil = Vigil(worker_pid, take_over, ticks=ticks, before=keep)
+
+    def _keep_pipes(self, live: Live, worker_pid: int) -> None:
+        """What it printed last is there, and if it has ended, perhaps nowhere else."""
+        if live.streams is not None:
+            live.streams.reopen(read_pipes(self._home.job(live.id)), [worker_pid])
 
     def forsake(self, live: Live) -> None:
         """Its worker is back, and has it no more: what it told, it told the daemon before."""

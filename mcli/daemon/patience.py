@@ -64,12 +64,21 @@ class Vigil:
 
     Args:
         ticks: When it started, of ``started_ticks``: another one of its number is not meant.
+        before: Called before it is ended here; if it raises ``OSError``, that has to wait.
     """
 
-    def __init__(self, pid: int, then: Callable[[], None], *, ticks: int | None = None) -> None:
+    def __init__(
+        self,
+        pid: int,
+        then: Callable[[], None],
+        *,
+        ticks: int | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         self.pid = pid
         self._then = then
         self._ticks = ticks
+        self._before = before
         self._process: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looks = 0
@@ -97,6 +106,11 @@ class Vigil:
         """Once more it has not come back. When that has been so for too often, it is ended."""
         self._looks += 1
         if self._looks >= LOOKS_MAX and self._process is not None:
+            try:
+                self._before()
+            except OSError as error:  # too many files are open: at the next look
+                log.error("job.waits %s", error)
+                return
             self._looks = 0
             end_silent(self.pid, self._process)
 

@@ -699,6 +699,24 @@ def test_worker_that_stands_still(
     assert daemon.puppet("tell").returncode == 0
 
 
+def test_last_words_that_only_a_worker_has(stopped: Daemon, gate: Gate) -> None:
+    """
+    What a detached job printed last is in the pipes of a worker that stands still: the next daemon
+    has them before it ends that.
+    """
+    faster = {"MCLI_WORKER_CHECK_INTERVAL": "0.2"}
+    job_id = stopped.start(**faster).submit("obey", gate.path)
+    inside = gate.arrival()
+    with ended(inside.ppid):
+        halt(inside.ppid)
+        inside.do("print('o' * 3000, flush=True)")
+        inside.tell("os.kill(os.getpid(), 9)")
+        stopped.kill9()
+        stopped.start(**faster)
+    assert stopped.final(job_id)["error"] is None
+    assert stopped.output(job_id) == "o" * 3000 + "\n"
+
+
 def test_limits_under_a_worker_that_stands_still(daemon: Daemon, gate: Gate) -> None:
     """
     A job of such a worker can be cancelled, and is ended when its time is over.
